@@ -1,0 +1,44 @@
+# Everything works on a fresh machine with Python 3.11 and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
+STAMP := $(VENV)/.ready
+
+.PHONY: dev demo lint test test-slow judges lock clean
+
+dev: $(STAMP)
+
+$(STAMP): pyproject.toml requirements/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/python scripts/demo.py
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python scripts/check_sizes.py
+
+test: $(STAMP)
+	$(PYTEST) -m "not slow"
+
+test-slow: $(STAMP)
+	$(PYTEST) -m slow
+
+# The programs that nobody here wrote: the icp binary, the JavaScript agent, the Motoko compiler.
+judges:
+	npm ci --prefix tests/e2e/judges --no-audit --no-fund
+
+# New versions of everything that is pinned.
+lock: $(STAMP)
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --generate-hashes --no-header --no-emit-index-url \
+	  --no-emit-find-links --allow-unsafe --all-extras --output-file requirements/dev.txt pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""What the user has on disk: projects, networks, canister ids, identities."""
