@@ -19,8 +19,6 @@ _SELF_AUTHENTICATING = b"\x02"
 class PrincipalError(ProjectError):
     """A text or blob that should be a principal is none."""
 
-    code = "principal"
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Principal:
@@ -84,7 +82,7 @@ def _not_a_principal(text: str) -> PrincipalError:
     shown = text if len(text) <= _MAX_TEXT else text[:_MAX_TEXT] + "…"
     return PrincipalError(
         f"{shown!r} is not a principal",
-        hint="A principal looks like ryjl3-tyaaa-aaaaa-aaaba-cai; its checksum guards against slips.",
+        hint="A principal looks like ryjl3-tyaaa-aaaaa-aaaba-cai; it has a checksum.",
     )
 
 
