@@ -82,6 +82,12 @@ class ProjectError(BackupError):
     exit_code = 30
 
 
+class UnreadableIdentityError(ProjectError):
+    """An identity exists, but its key can't be read here: a hardware key or a locked keyring."""
+
+    code = "identity-unreadable"
+
+
 class ToolError(BackupError):
     """A program that we drive is missing, too old, or failed."""
 
