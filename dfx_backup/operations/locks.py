@@ -1,0 +1,115 @@
+"""One local lock for each canister on each network: two runs never hold the same canister.
+
+The lock is the kernel's (flock), so it goes away with its process, kill -9 included. The file's
+content only tells who holds it; the file itself stays.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dfx_backup.errors import LockedError, ProjectError
+from dfx_backup.operations.processes import this_process
+from dfx_backup.operations.state_files import private_folder
+from dfx_backup.operations.target import Runtime, Target
+
+_POLL_S = 0.5
+
+
+@contextmanager
+def canister_lock(run: Runtime, target: Target, *, purpose: str) -> Iterator[None]:
+    """Hold the canister's lock.
+
+    Args:
+        run: the surroundings; `lock_wait_s` says how long to wait for another run.
+        target: the canister.
+        purpose: what the lock is for, told to runs that find it taken.
+
+    Raises:
+        LockedError: another run holds it.
+        ProjectError: the lock's file can't be used.
+    """
+    path = lock_path(run.state, target.key)
+    private_folder(path.parent)
+    handle = _open(path)
+    try:
+        _acquire(run, target, handle, path)
+        _tell(handle, run, purpose)
+        yield
+    finally:
+        os.close(handle)
+
+
+def lock_path(state: Path, key: str) -> Path:
+    """The file whose lock stands for the canister `key` (see `target.target_key`)."""
+    return state / "locks" / f"{key}.lock"
+
+
+def is_held(path: Path) -> bool | None:
+    """Whether some process holds the lock; None when there is no such file to ask."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return not _try(handle, path)
+    finally:
+        os.close(handle)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ProjectError(f"the lock {path} can't be opened: {error.strerror}") from error
+
+
+def _acquire(run: Runtime, target: Target, handle: int, path: Path) -> None:
+    deadline = run.clock.monotonic() + run.lock_wait_s
+    told = False
+    while not _try(handle, path):
+        if run.clock.monotonic() >= deadline:
+            raise LockedError(
+                f"another run holds canister {target}: {_holder(path)}",
+                hint="wait for it to end; the lock goes away with its process",
+            )
+        if not told:
+            run.progress.step(f"waiting for another run on canister {target}")
+            told = True
+        run.clock.sleep(_POLL_S)
+
+
+def _try(handle: int, path: Path) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        raise ProjectError(
+            f"{path} can't be locked: {error.strerror}",
+            hint="keep the state directory on a file system with locks; XDG_STATE_HOME moves it",
+        ) from error
+    return True
+
+
+def _tell(handle: int, run: Runtime, purpose: str) -> None:
+    holder = {"pid": this_process().pid, "since": run.clock.now(), "purpose": purpose}
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(holder).encode(), 0)
+    except OSError as error:
+        raise ProjectError(f"the lock of {purpose} can't be written: {error.strerror}") from error
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock, in words; the content is only a courtesy and may be anything."""
+    try:
+        told = json.loads(path.read_bytes())
+        since = datetime.fromtimestamp(told["since"], tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return f"process {int(told['pid'])} ({told['purpose']}), since {since}"
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+        return "a process that has not told its name yet"

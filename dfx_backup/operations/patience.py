@@ -1,0 +1,94 @@
+"""Which failures pass by themselves, and how long to wait for that."""
+
+from dfx_backup.errors import (
+    BackupError,
+    InterruptedRunError,
+    NetworkError,
+    RejectError,
+    ToolError,
+    UnknownOutcomeError,
+)
+from dfx_backup.operations.interrupts import Interrupts
+from dfx_backup.operations.target import Clock
+
+_PASSING_CODES = frozenset({"IC0210", "IC0211"})
+"""Heap delta limit reached; subnet cooling down."""
+
+_LASTING_CODES = frozenset({"IC0207", "IC0301", "IC0512"})
+"""Out of cycles; no such canister; not a controller: trying again changes nothing."""
+
+_LONGEST_PAUSE_S = 15.0
+
+
+def passes(error: BackupError) -> bool:
+    """Whether the same call may be sent again: nothing executed, and the cause goes away.
+
+    An unknown outcome never counts: what became of that call must be found out first.
+    """
+    if isinstance(error, UnknownOutcomeError):
+        return False
+    if isinstance(error, RejectError):
+        text = error.reject_message.lower()
+        return (
+            error.error_code in _PASSING_CODES
+            or (error.error_code == "IC0504" and "heap delta" in text)
+            or "not currently loadable" in text
+        )
+    return type(error) is NetworkError
+
+
+def lasts(error: BackupError) -> bool:
+    """Whether starting a canister can't succeed however often it is tried."""
+    return isinstance(error, RejectError) and error.error_code in _LASTING_CODES
+
+
+def was_not_sent(error: BackupError) -> bool:
+    """Whether the error proves that the call did not execute and never will."""
+    if isinstance(error, UnknownOutcomeError | InterruptedRunError | ToolError):
+        return False
+    return isinstance(error, NetworkError)
+
+
+class Patience:
+    """Grows the pauses between tries, up to a point in time.
+
+    Args:
+        clock: the source of time.
+        seconds: how long to go on.
+        first_pause_s: the first pause; each later one is twice as long, up to 15 s.
+    """
+
+    def __init__(self, clock: Clock, seconds: float, *, first_pause_s: float = 1.0) -> None:
+        self._clock = clock
+        self._end = clock.monotonic() + seconds
+        self._pause = first_pause_s
+
+    def is_over(self) -> bool:
+        """Whether the next pause would end too late."""
+        return self._clock.monotonic() + self._pause > self._end
+
+    def pause(self, interrupts: Interrupts | None = None) -> None:
+        """Wait, and double the next pause.
+
+        Raises:
+            InterruptedRunError: a signal has come, and `interrupts` was given.
+        """
+        sleep_watching(self._clock, self._pause, interrupts)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
+
+
+def sleep_watching(clock: Clock, seconds: float, interrupts: Interrupts | None) -> None:
+    """Sleep in small pieces, so that a signal is noticed soon.
+
+    Raises:
+        InterruptedRunError: a signal has come, and `interrupts` was given.
+    """
+    left = seconds
+    while left > 0:
+        if interrupts is not None:
+            interrupts.check()
+        piece = min(left, 0.5) if interrupts is not None else left
+        clock.sleep(piece)
+        left -= piece
+    if interrupts is not None:
+        interrupts.check()
