@@ -1,6 +1,176 @@
 """The command tree, and `main`: argv in, exit code out."""
 
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Annotated
 
-def main(argv: list[str]) -> int:
-    """Run one command line and return its exit code."""
-    return 2 if argv else 0
+import typer
+from typer.main import get_command
+
+from dfx_backup import __version__
+from dfx_backup.cli import context, crash, doctor, output, parent, recover, snapshot
+from dfx_backup.cli.output import Report
+from dfx_backup.cli.session import Connector, Session, require_command
+from dfx_backup.errors import BackupError, InterruptedRunError, UsageError
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(snapshot.group, name="snapshot")
+recover.register(app)
+doctor.register(app)
+
+
+def main(
+    argv: list[str],
+    *,
+    surroundings: context.Surroundings | None = None,
+    connector: Connector | None = None,
+) -> int:
+    """Run one command line and return its exit code.
+
+    Args:
+        argv: the arguments after the program's name; dfx's trailing pair may stand at the end.
+        surroundings: what is around the process; read from it when not given.
+        connector: what reaches canisters; the real one when not given.
+    """
+    argv, cache_path = parent.split_cache_path(argv)
+    session = Session(
+        surroundings=surroundings or context.read_surroundings(argv, cache_path),
+        connector=connector,
+    )
+    answer = _Answer(session, argv)
+    with _terminate_as_interrupt():
+        try:
+            return answer.give(_invoke(argv, session))
+        except BackupError as error:
+            return answer.fail(output.causes(error))
+        except KeyboardInterrupt as error:
+            return answer.fail(output.causes(error) or (InterruptedRunError("Interrupted"),))
+        except Exception as error:  # noqa: BLE001 - the last stop: a bug becomes exit code 1
+            return answer.fail((crash.report(error, session),))
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    typer_context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Backups of Internet Computer canisters."""
+    if version:
+        session = typer_context.find_object(Session)
+        assert session is not None  # `main` put it there
+        output.write(session.surroundings.stdout, [f"dfx-backup {__version__}"])
+        raise typer.Exit
+    require_command(typer_context)
+
+
+class _Answer:
+    """Tells the outcome, as text or as the envelope, and returns the exit code."""
+
+    def __init__(self, session: Session, argv: list[str]) -> None:
+        self._session = session
+        self._argv = argv
+        self._json = "--json" in argv
+
+    def give(self, report: Report | None) -> int:
+        """Tell a result; None means that help or the version was all that was asked for."""
+        if report is None:
+            return 0
+        self._close_view()
+        if self._json:
+            return self._envelope(report)
+        output.write(self._session.surroundings.stdout, report.lines)
+        if self._session.view is not None:
+            for warning in report.warnings:
+                self._session.view.warn(warning)
+        if not report.errors_in_lines:
+            self._tell_errors(report.errors)
+        return output.exit_code(report.errors)
+
+    def fail(self, errors: tuple[BackupError, ...]) -> int:
+        """Tell that there is no result, and why."""
+        self._close_view()
+        if self._json:
+            return self._envelope(Report(data={}, lines=(), errors=errors))
+        self._tell_errors(errors)
+        return output.exit_code(errors)
+
+    def _envelope(self, report: Report) -> int:
+        told = self._session.view.warnings if self._session.view else ()
+        envelope = output.envelope(
+            _command_words(self._argv),
+            data=report.data,
+            errors=report.errors,
+            warnings=(*told, *report.warnings),
+        )
+        output.write(self._session.surroundings.stdout, [envelope])
+        return output.exit_code(report.errors)
+
+    def _tell_errors(self, errors: tuple[BackupError, ...]) -> None:
+        for error in errors:
+            output.write(self._session.surroundings.stderr, list(output.error_lines(error)))
+
+    def _close_view(self) -> None:
+        if self._session.view is not None:
+            self._session.view.pause()
+
+
+def _invoke(argv: list[str], session: Session) -> Report | None:
+    """Parse and run; what `Typer.__call__` does, without its handling of interrupts and pipes."""
+    program = session.surroundings.program
+    try:
+        with get_command(app).make_context(program, list(argv), obj=session) as opened:
+            report = opened.command.invoke(opened)
+            return report if isinstance(report, Report) else None
+    except typer.Exit:
+        return None
+    except typer.TyperException as error:
+        path = " ".join(filter(None, (program, _command_words(argv))))
+        raise UsageError(
+            error.format_message().rstrip("."), hint=f"See `{path} --help`."
+        ) from error
+    except BrokenPipeError:
+        if session.view is not None:
+            raise
+        output.switch_off(session.surroundings.stdout)  # help, with nobody reading
+        return None
+
+
+def _command_words(argv: list[str]) -> str | None:
+    """The command that a line names, however wrong the rest of it is; None when it names none."""
+    here = get_command(app)
+    words: list[str] = []
+    for word in argv:
+        found = getattr(here, "commands", {}).get(word)
+        if found is None:
+            break
+        here = found
+        words.append(word)
+    return " ".join(words) or None
+
+
+@contextmanager
+def _terminate_as_interrupt() -> Iterator[None]:
+    """SIGTERM ends the run the way Ctrl-C does, so that clean-up runs.
+
+    Only the main thread may set signal handlers; in another one this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,135 @@
+"""`snapshot create`, `list`, `load` and `delete`: native snapshots that the subnet keeps."""
+
+import string
+from typing import Annotated
+
+import typer
+
+from dfx_backup.cli import snapshot_view as view
+from dfx_backup.cli.options import (
+    AllowStoppedOption,
+    CanisterArgument,
+    DryRunOption,
+    ReplaceOption,
+    SnapshotArgument,
+    YesOption,
+)
+from dfx_backup.cli.output import Report
+from dfx_backup.cli.session import Run, command, require_command
+from dfx_backup.errors import UsageError
+from dfx_backup.model import SnapshotId
+from dfx_backup.operations.plans import CreateOptions, LoadOptions
+from dfx_backup.operations.snapshot_create import create, plan_create
+from dfx_backup.operations.snapshot_delete import delete, plan_delete
+from dfx_backup.operations.snapshot_listing import list_snapshots
+from dfx_backup.operations.snapshot_load import load, plan_load
+
+group = typer.Typer(
+    rich_markup_mode=None,
+    help="Take, list, load and delete canister snapshots on the subnet.",
+    callback=require_command,
+    invoke_without_command=True,
+)
+
+
+@command(group, "create")
+def create_snapshot(
+    run: Run,
+    canister: CanisterArgument,
+    *,
+    replace: ReplaceOption = None,
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="Do not stop the canister (driver `agent` only)."),
+    ] = False,
+    allow_stopped: AllowStoppedOption = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> Report:
+    """Stop the canister, take a snapshot, and start it again."""
+    options = CreateOptions(live=live, replace=_optional_id(replace), allow_stopped=allow_stopped)
+    target = run.connector.canister(run, canister, changes=not dry_run)
+    if dry_run:
+        return view.create_plan(plan_create(run.runtime, target, options))
+    if options.replace is not None:
+        plan = plan_create(run.runtime, target, options)
+        run.confirm(yes=yes, losses=plan.will_be_lost, question=f"Replace a snapshot of {target}")
+    return view.created(create(run.runtime, target, options))
+
+
+@command(group, "list")
+def list_(run: Run, canister: CanisterArgument) -> Report:
+    """List the canister's snapshots, the oldest first."""
+    target = run.connector.canister(run, canister, changes=False)
+    return view.listed(list_snapshots(run.runtime, target))
+
+
+@command(group, "load")
+def load_snapshot(  # noqa: PLR0913 - one parameter for each option
+    run: Run,
+    canister: CanisterArgument,
+    snapshot: SnapshotArgument,
+    *,
+    skip_safety_snapshot: Annotated[
+        bool,
+        typer.Option("--skip-safety-snapshot", help="Do not keep the present state."),
+    ] = False,
+    replace: ReplaceOption = None,
+    from_other_canister: Annotated[
+        bool,
+        typer.Option("--from-other-canister", help="The snapshot is another canister's."),
+    ] = False,
+    allow_stopped: AllowStoppedOption = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> Report:
+    """Replace the canister's state by a snapshot, keeping the present one in another."""
+    options = LoadOptions(
+        snapshot=_snapshot_id(snapshot),
+        skip_safety_snapshot=skip_safety_snapshot,
+        replace=_optional_id(replace),
+        other_canister=from_other_canister,
+        allow_stopped=allow_stopped,
+    )
+    target = run.connector.canister(run, canister, changes=not dry_run, restores=True)
+    plan = plan_load(run.runtime, target, options)
+    if dry_run:
+        return view.load_plan(plan)
+    run.confirm(
+        yes=yes, losses=plan.will_be_lost, question=f"Load {options.snapshot} into {target}"
+    )
+    return view.loaded(load(run.runtime, target, options))
+
+
+@command(group, "delete")
+def delete_snapshot(
+    run: Run,
+    canister: CanisterArgument,
+    snapshot: SnapshotArgument,
+    *,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> Report:
+    """Delete a canister snapshot from the subnet."""
+    snapshot_id = _snapshot_id(snapshot)
+    target = run.connector.canister(run, canister, changes=not dry_run)
+    plan = plan_delete(run.runtime, target, snapshot_id)
+    if dry_run:
+        return view.delete_plan(plan)
+    run.confirm(yes=yes, losses=plan.will_be_lost, question=f"Delete {snapshot_id} of {target}")
+    return view.deleted(delete(run.runtime, target, snapshot_id))
+
+
+def _optional_id(typed: str | None) -> SnapshotId | None:
+    return None if typed is None else _snapshot_id(typed)
+
+
+def _snapshot_id(typed: str) -> SnapshotId:
+    """The id in the form that tools print: lower-case hexadecimal, without `0x`."""
+    digits = typed.lower().removeprefix("0x")
+    if not digits or len(digits) % 2 or set(digits) - set(string.hexdigits):
+        raise UsageError(
+            f"`{typed}` is not a snapshot id: it must be hexadecimal digits, two for each byte",
+            hint="`snapshot list CANISTER` shows the ids.",
+        )
+    return SnapshotId(digits)
