@@ -5,9 +5,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from dfx_backup import __version__
@@ -20,6 +20,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
+    help="Backups of Internet Computer canisters.",
+    epilog="`dfx-backup --version` prints the version.",
+    callback=require_command,
+    invoke_without_command=True,
 )
 app.add_typer(snapshot.group, name="snapshot")
 recover.register(app)
@@ -54,21 +58,6 @@ def main(
             return answer.fail(output.causes(error) or (InterruptedRunError("Interrupted"),))
         except Exception as error:  # noqa: BLE001 - the last stop: a bug becomes exit code 1
             return answer.fail((crash.report(error, session),))
-
-
-@app.callback(invoke_without_command=True)
-def root(
-    typer_context: typer.Context,
-    *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
-) -> None:
-    """Backups of Internet Computer canisters."""
-    if version:
-        session = typer_context.find_object(Session)
-        assert session is not None  # `main` put it there
-        output.write(session.surroundings.stdout, [f"dfx-backup {__version__}"])
-        raise typer.Exit
-    require_command(typer_context)
 
 
 class _Answer:
@@ -124,15 +113,15 @@ class _Answer:
 
 def _invoke(argv: list[str], session: Session) -> Report | None:
     """Parse and run; what `Typer.__call__` does, without its handling of interrupts and pipes."""
-    program = session.surroundings.program
+    if argv == ["--version"]:
+        return Report(data={}, lines=(f"dfx-backup {__version__}",))
     try:
-        with get_command(app).make_context(program, list(argv), obj=session) as opened:
-            report = opened.command.invoke(opened)
-            return report if isinstance(report, Report) else None
+        report = _run(argv, session)
+        return report if isinstance(report, Report) else None
     except typer.Exit:
         return None
     except typer.TyperException as error:
-        path = " ".join(filter(None, (program, _command_words(argv))))
+        path = " ".join(filter(None, (session.surroundings.program, _command_words(argv))))
         raise UsageError(
             error.format_message().rstrip("."), hint=f"See `{path} --help`."
         ) from error
@@ -143,15 +132,32 @@ def _invoke(argv: list[str], session: Session) -> Report | None:
         return None
 
 
+def _run(argv: list[str], session: Session) -> object:
+    """Go down the tree by hand and let Typer parse the last command's own words.
+
+    The groups above have no options, and Typer loads 0.1 s of libraries to find that out.
+    """
+    command = get_command(app)
+    name, above = session.surroundings.program, None
+    words = (_command_words(argv) or "").split()
+    for word in words:
+        assert isinstance(command, TyperGroup)  # or it would have no word below it
+        above = typer.Context(command, info_name=name, parent=above, obj=session)
+        name, command = word, command.commands[word]
+    rest = argv[len(words) :]
+    with command.make_context(name, rest, parent=above, obj=session) as opened:
+        report: object = opened.command.invoke(opened)
+        return report
+
+
 def _command_words(argv: list[str]) -> str | None:
     """The command that a line names, however wrong the rest of it is; None when it names none."""
     here = get_command(app)
     words: list[str] = []
     for word in argv:
-        found = getattr(here, "commands", {}).get(word)
-        if found is None:
+        if not isinstance(here, TyperGroup) or word not in here.commands:
             break
-        here = found
+        here = here.commands[word]
         words.append(word)
     return " ".join(words) or None
 

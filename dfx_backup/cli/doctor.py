@@ -21,13 +21,13 @@ def examine(
     canister: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CANISTER]",
+            metavar="CANISTER",
             help="Look at this canister, not at all of the project.",
             show_default=False,
         ),
     ] = None,
 ) -> Report:
-    """Report what works here: tool, network, identity, canisters, folders."""
+    """Report what works here, and what does not."""
     return _shown(doctor(run.runtime, run.connector.checks(run, canister)))
 
 

@@ -25,7 +25,7 @@ from dfx_backup.operations.target import Target
 Optional = Annotated[
     str | None,
     typer.Argument(
-        metavar="[CANISTER]", help="Name in the project, or principal.", show_default=False
+        metavar="CANISTER", help="Name in the project, or principal.", show_default=False
     ),
 ]
 
@@ -52,7 +52,7 @@ def recover_canister(
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> Report:
-    """Finish what an interrupted run left undone: start the canister again."""
+    """Finish what an interrupted run left undone."""
     entries = pending(Path(run.places.state))
     if (canister is None) != every or (every and forget):
         raise UsageError("`recover` needs a canister, or `--all`", hint=_known(run, entries))
