@@ -226,7 +226,7 @@ class _Reader:
                 found[field.name] = self.missing(field.type)
             except TypeMismatchError:
                 raise TypeMismatchError(f"the Candid record lacks {field.name!r}") from None
-        return found
+        return [found[field.name] for field in want.fields] if want.positional else found
 
     def _variant(self, entry: WireType, want: Variant, depth: int) -> Value:
         place = self._cursor.unsigned()

@@ -98,9 +98,15 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Record(Type):
-    """`record`; the fields are sorted by tag."""
+    """`record`.
+
+    Attributes:
+        fields: sorted by tag.
+        positional: the value is read as a list in this order instead of a dict.
+    """
 
     fields: tuple[Field, ...]
+    positional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +159,7 @@ PRIMITIVES: dict[int, Primitive] = {
 
 
 def label_tag(label: str) -> int:
-    """The tag of a label: its hash, or the number of a label without a name, such as `_7_`."""
-    inner = label.removeprefix("_").removesuffix("_")
-    if label.startswith("_") and inner.isascii() and inner.isdecimal() and int(inner) < 2**32:
-        return int(inner)
+    """The tag of a label: its hash."""
     tag = 0
     for byte in label.encode():
         tag = (tag * 223 + byte) & 0xFFFFFFFF

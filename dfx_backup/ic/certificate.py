@@ -32,13 +32,13 @@ class Certificate:
     Attributes:
         tree: the part.
         time_ns: the state's time, nanoseconds since the epoch.
-        subnet: the subnet that signed, or None for the subnet that holds the root key.
+        subnet: the subnet that signed; without a delegation the one that holds the root key.
         ranges: the subnet's canister ids as its delegation tells them; empty without one.
     """
 
     tree: HashTree
     time_ns: int
-    subnet: Principal | None
+    subnet: Principal
     ranges: Ranges
 
 
@@ -66,6 +66,7 @@ class CertificateVerifier:
 
     def __init__(self, root_key: bytes, *, clock: Callable[[], float]) -> None:
         self._root = bls_key(root_key)
+        self._root_subnet = Principal.self_authenticating(root_key)
         self._clock = clock
         self._known: dict[tuple[bytes, bytes], _Delegation] = {}
         self._lock = threading.Lock()
@@ -83,8 +84,10 @@ class CertificateVerifier:
                 subnet, or not of the present.
         """
         parts = _parse(raw)
-        key, ranges = self._root, ()  # type: tuple[bytes, Ranges]
+        key, subnet = self._root, self._root_subnet
+        ranges: Ranges = ()
         if parts.subnet is not None:
+            subnet = Principal(parts.subnet)
             delegation = self._delegation(parts.subnet, parts.delegation)
             key, ranges = delegation.key, delegation.ranges
             if effective != MANAGEMENT and not in_ranges(effective, ranges):
@@ -94,7 +97,6 @@ class CertificateVerifier:
         _check_signature(parts, key)
         time_ns = leaf_number(parts.tree, [b"time"])
         check_time(time_ns, self._clock(), "the certificate")
-        subnet = None if parts.subnet is None else Principal(parts.subnet)
         return Certificate(tree=parts.tree, time_ns=time_ns, subnet=subnet, ranges=ranges)
 
     def _delegation(self, subnet: bytes, raw: bytes) -> _Delegation:
