@@ -433,9 +433,11 @@ def test_every_cut_of_a_key_is_refused_without_a_traceback() -> None:
 
 def test_a_signature_of_another_message_does_not_verify() -> None:
     identity = from_private_key(make_key("p256"))
-    r, s = (
-        int.from_bytes(part, "big") for part in (identity.sign(b"a")[:32], identity.sign(b"a")[32:])
+    signature = identity.sign(b"a")
+    assert signature
+    der = encode_dss_signature(
+        int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
     )
-    der = encode_dss_signature(r, s)
+    make_key("p256").public_key().verify(der, b"a", ec.ECDSA(hashes.SHA256()))
     with pytest.raises(InvalidSignature):
         make_key("p256").public_key().verify(der, b"b", ec.ECDSA(hashes.SHA256()))
