@@ -86,7 +86,7 @@ class TerminalView(ProgressView):
 
     def _open(self) -> "Console":
         if self._console is None:
-            from rich.console import Console  # noqa: PLC0415 - most commands show no step
+            from rich.console import Console
 
             self._console = Console(
                 file=self._stream, no_color=not self._colour, highlight=False, stderr=True

@@ -1,28 +1,14 @@
 """`recover`: finish what an interrupted run left undone."""
 
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dfx_backup.cli import recover_view as view
 from dfx_backup.cli.options import DryRunOption, YesOption
 from dfx_backup.cli.output import Report
-from dfx_backup.cli.session import Run, command, recover_hint
-from dfx_backup.errors import BackupError, RefusedError, UsageError
-from dfx_backup.operations.recover import (
-    Pending,
-    RecoverPlan,
-    discard,
-    pending,
-    plan_recover,
-    recover,
-)
-from dfx_backup.operations.target import Target
+from dfx_backup.cli.session import Run, command
 
-Optional = Annotated[
+OptionalCanister = Annotated[
     str | None,
     typer.Argument(
         metavar="CANISTER", help="Name in the project, or principal.", show_default=False
@@ -37,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def recover_canister(
     run: Run,
-    canister: Optional = None,
+    canister: OptionalCanister = None,
     *,
     every: Annotated[
         bool,
@@ -53,108 +39,8 @@ def recover_canister(
     yes: YesOption = False,
 ) -> Report:
     """Finish what an interrupted run left undone."""
-    entries = pending(Path(run.places.state))
-    if (canister is None) != every or (every and forget):
-        raise UsageError("`recover` needs a canister, or `--all`", hint=_known(run, entries))
-    if canister is not None and forget:
-        return _discard(run, _only(entries, canister, run), dry_run=dry_run, yes=yes)
-    targets, unreachable = _targets(run, entries, canister, dry_run=dry_run)
-    plan = plan_recover(run.runtime, targets)
-    if dry_run:
-        return view.planned(plan, unreachable)
-    return _recover(run, plan, targets, unreachable, yes=yes)
+    from dfx_backup.cli.recovery import Wish, carry_out
 
-
-def _recover(
-    run: Run,
-    plan: RecoverPlan,
-    targets: tuple[Target, ...],
-    failures: tuple[BackupError, ...],
-    *,
-    yes: bool,
-) -> Report:
-    """Ask where only the user can know, and do what needs no question even when refused."""
-    consents = False
-    if plan.needs_consent:
-        try:
-            run.confirm(yes=yes, losses=view.consent(plan), question="Start what is stopped")
-            consents = True
-        except RefusedError as refused:
-            journaled = {
-                action.canister.canister_id for action in plan.actions if action.from_journal
-            }
-            if not journaled:
-                raise
-            failures = (*failures, refused)
-            targets = tuple(each for each in targets if each.canister_id in journaled)
-    return view.done(recover(run.runtime, targets, start_stopped=consents), failures)
-
-
-def _targets(
-    run: Run, entries: tuple[Pending, ...], canister: str | None, *, dry_run: bool
-) -> tuple[tuple[Target, ...], tuple[BackupError, ...]]:
-    """What to look at; with `--all`, what can't be reached does not stop the rest."""
-    if canister is not None:
-        if _matching(entries, canister, run):
-            return (run.connector.journaled(run, _only(entries, canister, run)),), ()
-        return (run.connector.canister(run, canister, changes=not dry_run),), ()
-    targets: dict[str, Target] = {}
-    failures: list[BackupError] = []
-
-    def gather(find: Callable[[], tuple[Target, ...]]) -> None:
-        try:
-            targets.update({target.key: target for target in reversed(find())})
-        except BackupError as error:
-            failures.append(error)
-
-    gather(lambda: run.connector.project_canisters(run))
-    for entry in entries:
-        gather(partial(_journaled, run, entry))
-    return tuple(targets.values()), tuple(failures)
-
-
-def _journaled(run: Run, entry: Pending) -> tuple[Target, ...]:
-    return (run.connector.journaled(run, entry),)
-
-
-def _discard(run: Run, entry: Pending, *, dry_run: bool, yes: bool) -> Report:
-    if not dry_run:
-        loss = f"Nothing will remember that a canister has to be started: {entry.summary}"
-        run.confirm(yes=yes, losses=(loss,), question="Drop the record")
-        discard(run.runtime, entry)
-    return view.discarded(entry, dry_run=dry_run)
-
-
-def _matching(entries: tuple[Pending, ...], typed: str, run: Run) -> tuple[Pending, ...]:
-    """Interrupted runs on that canister: by name, principal, or the file of the record."""
-    network = run.shared.network
-    return tuple(
-        entry
-        for entry in entries
-        if typed == entry.path.name
-        or (
-            entry.canister is not None
-            and typed in (entry.canister.name, entry.canister.canister_id)
-            and (network is None or entry.network is None or _is(entry.network.name, network))
-        )
+    return carry_out(
+        run, Wish(canister=canister, every=every, forget=forget, dry_run=dry_run, yes=yes)
     )
-
-
-def _is(known: str, typed: str) -> bool:
-    return known == typed.rstrip("/")
-
-
-def _only(entries: tuple[Pending, ...], typed: str, run: Run) -> Pending:
-    found = _matching(entries, typed, run)
-    if len(found) == 1:
-        return found[0]
-    problem = "is not known to be" if not found else "is more than once"
-    raise UsageError(
-        f"`{typed}` {problem} left by an interrupted run", hint=_known(run, found or entries)
-    )
-
-
-def _known(run: Run, entries: tuple[Pending, ...]) -> str:
-    if not entries:
-        return "No run was interrupted."
-    return " ".join(recover_hint(run.surroundings.program, entry) for entry in entries)

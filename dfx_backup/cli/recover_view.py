@@ -4,13 +4,8 @@ from dfx_backup.cli import text
 from dfx_backup.cli.output import Json, Report
 from dfx_backup.errors import BackupError, IncompleteError
 from dfx_backup.model import CanisterRef
-from dfx_backup.operations.recover import (
-    Pending,
-    RecoverAction,
-    Recovered,
-    RecoverPlan,
-    RecoverResult,
-)
+from dfx_backup.operations.pending import Pending
+from dfx_backup.operations.recover import RecoverAction, Recovered, RecoverPlan, RecoverResult
 
 
 def planned(plan: RecoverPlan, failures: tuple[BackupError, ...]) -> Report:

@@ -14,11 +14,11 @@ from dfx_backup.cli.options import Shared
 from dfx_backup.cli.output import Report
 from dfx_backup.errors import UsageError
 from dfx_backup.model import Places
-from dfx_backup.operations.recover import Pending, pending
 from dfx_backup.operations.target import Runtime, Target
 
 if TYPE_CHECKING:
     from dfx_backup.operations.doctor import Checks
+    from dfx_backup.operations.pending import Pending
 
 P = ParamSpec("P")
 
@@ -67,7 +67,7 @@ class Run:
     def connector(self) -> "Connector":
         """What reaches canisters; the real one brings the wire's libraries: loaded late."""
         if self.session.connector is None:
-            from dfx_backup.cli.connect import RealConnector  # noqa: PLC0415 - 0.3 s
+            from dfx_backup.cli.connect import RealConnector
 
             self.session.connector = RealConnector()
         return self.session.connector
@@ -113,7 +113,7 @@ class Connector(Protocol):
     def project_canisters(self, run: Run) -> tuple[Target, ...]:
         """Every canister that the project knows on the chosen network."""
 
-    def journaled(self, run: Run, entry: Pending) -> Target:
+    def journaled(self, run: Run, entry: "Pending") -> Target:
         """The canister of an interrupted run, on the network on which that run found it."""
 
     def checks(self, run: Run, canister: str | None) -> "Checks":
@@ -193,11 +193,13 @@ def _begin(session: Session, shared: Shared) -> Run:
 
 
 def _tell_pending(run: Run) -> None:
+    from dfx_backup.operations.pending import pending
+
     for entry in pending(Path(run.places.state)):
         run.view.warn(f"{entry.summary} {recover_hint(run.surroundings.program, entry)}")
 
 
-def recover_hint(program: str, entry: Pending) -> str:
+def recover_hint(program: str, entry: "Pending") -> str:
     """The sentence that names the command to run for an interrupted run."""
     if entry.canister is None or entry.network is None:
         return f"See `{program} recover`."

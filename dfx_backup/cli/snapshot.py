@@ -1,11 +1,13 @@
-"""`snapshot create`, `list`, `load` and `delete`: native snapshots that the subnet keeps."""
+"""`snapshot create`, `list`, `load` and `delete`: native snapshots that the subnet keeps.
+
+Operations are imported by the command that runs: `--help` of another one must not wait for them.
+"""
 
 import string
 from typing import Annotated
 
 import typer
 
-from dfx_backup.cli import snapshot_view as view
 from dfx_backup.cli.options import (
     AllowStoppedOption,
     CanisterArgument,
@@ -18,11 +20,6 @@ from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Run, command, require_command
 from dfx_backup.errors import UsageError
 from dfx_backup.model import SnapshotId
-from dfx_backup.operations.plans import CreateOptions, LoadOptions
-from dfx_backup.operations.snapshot_create import create, plan_create
-from dfx_backup.operations.snapshot_delete import delete, plan_delete
-from dfx_backup.operations.snapshot_listing import list_snapshots
-from dfx_backup.operations.snapshot_load import load, plan_load
 
 group = typer.Typer(
     rich_markup_mode=None,
@@ -47,6 +44,10 @@ def create_snapshot(
     yes: YesOption = False,
 ) -> Report:
     """Stop the canister, take a snapshot, and start it again."""
+    from dfx_backup.cli import snapshot_view as view
+    from dfx_backup.operations.plans import CreateOptions
+    from dfx_backup.operations.snapshot_create import create, plan_create
+
     options = CreateOptions(live=live, replace=_optional_id(replace), allow_stopped=allow_stopped)
     target = run.connector.canister(run, canister, changes=not dry_run)
     if dry_run:
@@ -60,6 +61,9 @@ def create_snapshot(
 @command(group, "list")
 def list_(run: Run, canister: CanisterArgument) -> Report:
     """List the canister's snapshots, the oldest first."""
+    from dfx_backup.cli import snapshot_view as view
+    from dfx_backup.operations.snapshot_listing import list_snapshots
+
     target = run.connector.canister(run, canister, changes=False)
     return view.listed(list_snapshots(run.runtime, target))
 
@@ -84,6 +88,10 @@ def load_snapshot(  # noqa: PLR0913 - one parameter for each option
     yes: YesOption = False,
 ) -> Report:
     """Replace the canister's state by a snapshot, keeping the present one in another."""
+    from dfx_backup.cli import snapshot_view as view
+    from dfx_backup.operations.plans import LoadOptions
+    from dfx_backup.operations.snapshot_load import load, plan_load
+
     options = LoadOptions(
         snapshot=_snapshot_id(snapshot),
         skip_safety_snapshot=skip_safety_snapshot,
@@ -111,6 +119,9 @@ def delete_snapshot(
     yes: YesOption = False,
 ) -> Report:
     """Delete a canister snapshot from the subnet."""
+    from dfx_backup.cli import snapshot_view as view
+    from dfx_backup.operations.snapshot_delete import delete, plan_delete
+
     snapshot_id = _snapshot_id(snapshot)
     target = run.connector.canister(run, canister, changes=not dry_run)
     plan = plan_delete(run.runtime, target, snapshot_id)

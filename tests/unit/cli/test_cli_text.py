@@ -1,0 +1,83 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfx_backup.cli import text
+
+
+@pytest.mark.parametrize(
+    ("dirty", "plain"),
+    [
+        ("plain", "plain"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07after", "after"),
+        ("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\", "link"),
+        ("\x9b2Jgone", "gone"),
+        ("a\rb", "ab"),
+        ("two\nlines\tand a tab", "two\nlines and a tab"),
+        ("windows\r\nlines", "windows\nlines"),
+        ("bell\x07 null\x00", "bell null"),
+        ("\u202ereversed\u2069", "reversed"),
+        ("lone \udc80", "lone \\udc80"),
+        ("\x1b", ""),
+        ("héllo ✓", "héllo ✓"),
+    ],
+)
+def test_clean_leaves_only_what_can_be_read(dirty: str, plain: str) -> None:
+    assert text.clean(dirty) == plain
+
+
+@given(st.text())
+def test_clean_is_safe_and_stable(dirty: str) -> None:
+    once = text.clean(dirty)
+
+    assert text.clean(once) == once
+    assert not [char for char in once if (char < " " and char != "\n") or "\x7f" <= char <= "\x9f"]
+    once.encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [
+        (None, "-"),
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (1536 * 1024, "1.5 MiB"),
+        (1024**3 - 1, "1.0 GiB"),
+        (5 * 1024**3, "5.0 GiB"),
+        (3 * 1024**5, "3072.0 TiB"),
+    ],
+)
+def test_sizes_use_binary_units(count: int | None, told: str) -> None:
+    assert text.size(count) == told
+
+
+def test_seconds_have_one_decimal() -> None:
+    assert text.seconds(2.345) == "2.3 s"
+
+
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [(999, "999"), (1_500_000, "1.500 M"), (2 * 10**9, "2.000 B"), (3_456 * 10**9, "3.456 T")],
+)
+def test_cycles_have_a_unit(amount: int, told: str) -> None:
+    assert text.cycles(amount) == told
+
+
+def test_times_are_utc() -> None:
+    nanoseconds = 1_767_323_045_120_000_000
+
+    assert text.moment(nanoseconds) == "2026-01-02T03:04:05Z"
+    assert text.rfc3339(nanoseconds) == "2026-01-02T03:04:05.12Z"
+    assert text.rfc3339(1_767_323_045_000_000_000) == "2026-01-02T03:04:05Z"
+
+
+def test_tables_align_and_cells_are_cleaned() -> None:
+    lines = text.table(("NAME", "SIZE"), [("a\x1b[1mb", "1 B"), ("longer", "2 B")])
+
+    assert lines == ("NAME    SIZE", "ab      1 B", "longer  2 B")
+
+
+def test_facts_stand_below_one_another() -> None:
+    assert text.facts([("A", "1"), ("Long", "2\x07")]) == ("A     1", "Long  2")
