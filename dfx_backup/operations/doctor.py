@@ -4,8 +4,17 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
+from dfx_backup.errors import BackupError, InterruptedRunError, RefusedError
+from dfx_backup.model import MAX_SNAPSHOTS, CanisterStatus, RunState
+from dfx_backup.operations import cycles
+from dfx_backup.operations.pending import pending
+from dfx_backup.operations.preflight import Survey, survey
+from dfx_backup.operations.state_files import remove, write_whole
 from dfx_backup.operations.target import Runtime, Target
+
+T = TypeVar("T")
 
 
 class Verdict(enum.StrEnum):
@@ -69,5 +78,136 @@ class DoctorResult:
 
 
 def doctor(run: Runtime, checks: Checks) -> DoctorResult:
-    """Look at everything; a failed part becomes a finding and never stops the others."""
-    raise NotImplementedError
+    """Look at everything; a failed part becomes a finding and never stops the others.
+
+    Raises:
+        InterruptedRunError: the user stopped it.
+    """
+    findings = [
+        _ask("driver", checks.driver),
+        _ask("network", checks.network),
+        _ask("root key", checks.root_key),
+        _ask("identity", checks.identity),
+        *(_writable(path) for path in (run.state, *checks.places)),
+        *_pending(run),
+    ]
+    targets, trouble = _catch(checks.targets)
+    if trouble is not None:
+        findings.append(_failed("canisters", trouble))
+    for target in targets or ():
+        findings.extend(_canister(target))
+    return DoctorResult(findings=tuple(findings))
+
+
+def _catch(part: Callable[[], T]) -> tuple[T | None, BackupError | None]:
+    try:
+        return part(), None
+    except InterruptedRunError:
+        raise
+    except BackupError as error:
+        return None, error
+
+
+def _ask(name: str, part: Callable[[], str]) -> Finding:
+    detail, trouble = _catch(part)
+    if trouble is not None:
+        return _failed(name, trouble)
+    return Finding(name=name, state=Verdict.OK, detail=detail or "")
+
+
+def _failed(name: str, error: BackupError) -> Finding:
+    return Finding(
+        name=name,
+        state=Verdict.FAIL,
+        detail=error.message,
+        advice=error.hint,
+        exit_code=error.exit_code,
+    )
+
+
+def _writable(folder: Path) -> Finding:
+    """Make the folder, and write and remove a file in it."""
+
+    def write() -> str:
+        probe = folder / ".doctor"
+        write_whole(probe, {})
+        remove(probe)
+        return f"{folder} can be written"
+
+    return _ask("state directory", write)
+
+
+def _pending(run: Runtime) -> list[Finding]:
+    left = pending(run.state)
+    if not left:
+        return [Finding(name="recovery", state=Verdict.OK, detail="nothing is left to recover")]
+    return [
+        Finding(
+            name="recovery",
+            state=Verdict.FAIL if one.problem else Verdict.WARN,
+            detail=one.summary,
+            advice=one.problem.hint if one.problem else f"run: {run.program} recover --all",
+            exit_code=one.problem.exit_code if one.problem else 0,
+        )
+        for one in left
+    ]
+
+
+def _canister(target: Target) -> list[Finding]:
+    found, trouble = _catch(lambda: survey(target))
+    if found is None:
+        assert trouble is not None
+        return [_failed(f"{target}: controller", trouble)]
+    status = found.status
+    return [
+        Finding(name=f"{target}: controller", state=Verdict.OK, detail="status can be read"),
+        _status(target, status),
+        _slots(target, found),
+        _cycles(target, status),
+    ]
+
+
+def _status(target: Target, status: CanisterStatus) -> Finding:
+    name = f"{target}: status"
+    if status.state is not RunState.RUNNING:
+        return Finding(
+            name=name,
+            state=Verdict.WARN,
+            detail=f"the canister is {status.state}",
+            advice=f"if that is not meant, `recover {target.canister_id}` starts it",
+        )
+    if status.module_hash is None:
+        return Finding(
+            name=name, state=Verdict.WARN, detail="running, but empty: no code to snapshot"
+        )
+    return Finding(name=name, state=Verdict.OK, detail="running")
+
+
+def _slots(target: Target, found: Survey) -> Finding:
+    free = MAX_SNAPSHOTS - len(found.snapshots)
+    return Finding(
+        name=f"{target}: free slots",
+        state=Verdict.OK if free > 0 else Verdict.WARN,
+        detail=f"{max(0, free)} of {MAX_SNAPSHOTS}",
+        advice=None if free > 0 else "delete a snapshot, or use --replace",
+    )
+
+
+def _cycles(target: Target, status: CanisterStatus) -> Finding:
+    name = f"{target}: cycles"
+    size = cycles.snapshot_bytes(status)
+    check = cycles.check(
+        status, added_bytes=size, cost=None if size is None else cycles.take_cost(size)
+    )
+    if check.unknown is not None:
+        return Finding(name=name, state=Verdict.WARN, detail=check.unknown)
+    if check.top_up:
+        return Finding(
+            name=name,
+            state=Verdict.FAIL,
+            detail=f"{check.top_up:,} cycles are missing for one more snapshot",
+            advice=f"dfx cycles top-up {target.canister_id} {check.top_up}"
+            f" --network {target.network.name}",
+            exit_code=RefusedError.exit_code,
+        )
+    return Finding(name=name, state=Verdict.OK, detail="enough for one more snapshot")

@@ -204,8 +204,9 @@ class OpenEntry:
         Raises:
             ProjectError: it can't be written.
         """
-        self.entry = replace(self.entry, **changes)
-        self._journal.write(self.entry)
+        changed = replace(self.entry, **changes)
+        self._journal.write(changed)
+        self.entry = changed
 
     def sending(self, kind: CallKind) -> BeforeSend:
         """What a driver calls right before a call of this kind leaves."""
@@ -215,6 +216,10 @@ class OpenEntry:
             self.note(calls=(*self.entry.calls, sent))
 
         return journal_call
+
+    def count(self, kind: CallKind) -> int:
+        """How many calls of this kind were about to be sent."""
+        return sum(call.kind is kind for call in self.entry.calls)
 
     def settle(self, kind: CallKind, outcome: Outcome, *, every: bool = False) -> None:
         """Note what became of the last call of this kind (or of every one of them)."""

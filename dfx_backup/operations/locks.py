@@ -18,6 +18,9 @@ from dfx_backup.operations.state_files import private_folder
 from dfx_backup.operations.target import Runtime, Target
 
 _POLL_S = 0.5
+_SHORT_LOOKS = 3
+_SHORT_LOOK_S = 0.02
+"""Somebody who only asks whether the lock is held (`is_held`) has it for an instant."""
 
 
 @contextmanager
@@ -56,9 +59,15 @@ def is_held(path: Path) -> bool | None:
     except OSError:
         return None
     try:
-        return not _try(handle, path)
+        # Shared, so that two who only ask do not see each other.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
     finally:
         os.close(handle)
+    return False
 
 
 def _open(path: Path) -> int:
@@ -70,8 +79,12 @@ def _open(path: Path) -> int:
 
 def _acquire(run: Runtime, target: Target, handle: int, path: Path) -> None:
     deadline = run.clock.monotonic() + run.lock_wait_s
-    told = False
+    looks, told = 0, False
     while not _try(handle, path):
+        looks += 1
+        if looks < _SHORT_LOOKS:
+            run.clock.sleep(_SHORT_LOOK_S)
+            continue
         if run.clock.monotonic() >= deadline:
             raise LockedError(
                 f"another run holds canister {target}: {_holder(path)}",

@@ -2,7 +2,6 @@
 
 from dfx_backup.errors import (
     BackupError,
-    InterruptedRunError,
     NetworkError,
     RejectError,
     ToolError,
@@ -10,6 +9,9 @@ from dfx_backup.errors import (
 )
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.target import Clock
+
+CANNOT_ASK = (NetworkError, ToolError)
+"""What a look at the canister raises when it can't be asked just now."""
 
 _PASSING_CODES = frozenset({"IC0210", "IC0211"})
 """Heap delta limit reached; subnet cooling down."""
@@ -42,11 +44,12 @@ def lasts(error: BackupError) -> bool:
     return isinstance(error, RejectError) and error.error_code in _LASTING_CODES
 
 
-def was_not_sent(error: BackupError) -> bool:
-    """Whether the error proves that the call did not execute and never will."""
-    if isinstance(error, UnknownOutcomeError | InterruptedRunError | ToolError):
-        return False
-    return isinstance(error, NetworkError)
+def was_not_executed(error: BackupError) -> bool:
+    """Whether the error proves that the call did not execute and never will.
+
+    A certificate that does not hold proves nothing: that call was sent.
+    """
+    return isinstance(error, RejectError) or type(error) is NetworkError
 
 
 class Patience:

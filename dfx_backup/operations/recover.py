@@ -1,35 +1,37 @@
 """Finish what an interrupted run left undone: start the canister, settle what was sent, report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
-from dfx_backup.errors import BackupError
-from dfx_backup.model import CanisterId, CanisterRef, Network, NetworkId, RunState, SnapshotId
+from dfx_backup.errors import (
+    BackupError,
+    CanisterDownError,
+    InterruptedRunError,
+    NetworkError,
+    RefusedError,
+)
+from dfx_backup.model import CanisterRef, RunState, SnapshotId
+from dfx_backup.operations.interrupts import Interrupts
+from dfx_backup.operations.journal import (
+    CallKind,
+    Journal,
+    JournalEntry,
+    OpenEntry,
+    Outcome,
+    RunKind,
+    Step,
+)
+from dfx_backup.operations.ledger import SAFETY, Ledger, OwnSnapshot
+from dfx_backup.operations.loading import version_now
+from dfx_backup.operations.locks import canister_lock
+from dfx_backup.operations.patience import sleep_watching
+from dfx_backup.operations.pending import pending_for
+from dfx_backup.operations.processes import this_process
+from dfx_backup.operations.starting import note_step, start_again, watch
 from dfx_backup.operations.target import Runtime, Target
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
-    """An interrupted run that `recover` has to finish.
-
-    Attributes:
-        path: the journal file.
-        canister: the canister, or None when the file can't be read.
-        network: the network as that run knew it, or None when the file can't be read.
-        network_id: the network's identity, or None when the file can't be read.
-        driver: how that run controlled the canister (`dfx`, `icp`, `agent`), or None.
-        summary: one sentence for the warning that every command prints.
-        problem: the error that reading the file gave, or None.
-    """
-
-    path: Path
-    canister: CanisterRef | None
-    network: Network | None
-    network_id: NetworkId | None
-    driver: str | None
-    summary: str
-    problem: BackupError | None = None
+_MARGIN_S = 30.0
+"""How much longer than the last expiry `recover` watches, for looks that fail."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,19 +96,29 @@ class RecoverResult:
     incomplete: tuple[str, ...] = ()
 
 
-def pending(state: Path) -> tuple[Pending, ...]:
-    """Interrupted runs, for the warning that every command prints; reads the disk only."""
-    raise NotImplementedError
-
-
-def pending_for(state: Path, network_id: NetworkId, canister_id: CanisterId) -> Pending | None:
-    """The interrupted run on this canister, if there is one."""
-    raise NotImplementedError
-
-
 def plan_recover(run: Runtime, targets: Sequence[Target]) -> RecoverPlan:
-    """Look at each canister: what its journal entry asks for, or that it is just not running."""
-    raise NotImplementedError
+    """Look at each canister: what its journal entry asks for, or that it is just not running.
+
+    Raises:
+        LockedError, DamageError, ProjectError: a journal entry is held or can't be read.
+        NetworkError, ToolError: as the drivers tell them.
+    """
+    actions: list[RecoverAction] = []
+    for target in targets:
+        entry = Journal(run.state).read(target.key)
+        state = target.driver.status(target.canister_id).state
+        if entry is not None:
+            will = _will_do(entry, state, run.clock.now())
+        elif state is not RunState.RUNNING:
+            will = (f"Start {target}: it is {state}, and no run that we know of stopped it.",)
+        else:
+            continue
+        actions.append(
+            RecoverAction(
+                canister=target.ref, state=state, from_journal=entry is not None, will=will
+            )
+        )
+    return RecoverPlan(actions=tuple(actions))
 
 
 def recover(
@@ -121,10 +133,228 @@ def recover(
 
     Raises:
         CanisterDownError: one could not be started; the others were still handled.
+        InterruptedRunError: a signal has come; entries that are left stay pending.
+        BackupError: the first other failure, after the others were handled.
     """
-    raise NotImplementedError
+    done: list[Recovered] = []
+    failed: list[BackupError] = []
+    with Interrupts() as interrupts, interrupts.deferred():
+        for target in targets:
+            if interrupts.caught is not None:
+                break
+            try:
+                done.append(_recover_one(run, target, interrupts, start_stopped=start_stopped))
+            except BackupError as error:
+                run.progress.warn(f"{target} could not be recovered: {error.message}.")
+                failed.append(error)
+        for failure in failed:
+            if isinstance(failure, CanisterDownError):
+                raise failure
+        interrupts.check()
+    if failed:
+        raise failed[0]
+    open_still = [one.canister for one in done if not one.closed]
+    return RecoverResult(
+        recovered=tuple(done),
+        incomplete=tuple(f"The entry of {canister} had to stay open." for canister in open_still),
+    )
 
 
-def discard(run: Runtime, entry: Pending) -> None:
-    """Drop an entry whose network is gone for good, such as a local replica that was reset."""
-    raise NotImplementedError
+def refuse_pending(run: Runtime, target: Target) -> None:
+    """Refuse to plan for a canister that an interrupted run still has to do with.
+
+    Raises:
+        RefusedError: `recover` comes first.
+        DamageError, ProjectError: its journal entry can't be read.
+    """
+    left = pending_for(run.state, target.network_id, target.canister_id)
+    if left is not None:
+        raise left.problem or _must_recover(run, target)
+
+
+def finish_what_is_over(run: Runtime, target: Target) -> tuple[str, ...]:
+    """Close an old entry of the canister when nothing is left to do; the caller has its lock.
+
+    Returns:
+        What the user should know of that old run.
+
+    Raises:
+        RefusedError: something is left to do; `recover` comes first.
+        DamageError, ProjectError: the entry can't be read.
+        NetworkError, ToolError: as the driver tells them.
+    """
+    journal = Journal(run.state)
+    entry = journal.read(target.key)
+    if entry is None:
+        return ()
+    asked_at = run.clock.now()
+    state = target.driver.status(target.canister_id).state
+    expiry = entry.open_until()
+    over = expiry is None or asked_at > expiry
+    if not over or (entry.must_run and state is not RunState.RUNNING):
+        raise _must_recover(run, target)
+    book = OpenEntry(journal, replace(entry, process=this_process()))
+    return _finish(run, target, book, state=state, started=False).warnings
+
+
+def _must_recover(run: Runtime, target: Target) -> RefusedError:
+    return RefusedError(
+        f"an interrupted run on canister {target} has to be finished first",
+        hint="run: " + run.command("recover", target),
+    )
+
+
+def _recover_one(
+    run: Runtime, target: Target, interrupts: Interrupts, *, start_stopped: bool
+) -> Recovered:
+    with canister_lock(run, target, purpose="recover"):
+        journal = Journal(run.state)
+        entry = journal.read(target.key)
+        if entry is None:
+            return _without_journal(run, target, interrupts, start_stopped=start_stopped)
+        book = OpenEntry(journal, replace(entry, process=this_process()))
+        run.progress.step(f"{target}: finishing the run that was interrupted")
+        _await_load(run, target, book, interrupts)
+        if not entry.must_run:
+            return _settle_quiet(run, target, book, interrupts)
+        started = _start_if_needed(run, target, book, interrupts)
+        expiry = book.entry.open_until() or run.clock.now()
+        patience_s = max(0.0, expiry - run.clock.now()) + _MARGIN_S
+        watched = watch(run, target, book, interrupts, patience_s=patience_s)
+        if not watched.settled:
+            return Recovered(
+                canister=target.ref,
+                state=RunState.RUNNING,
+                started=started,
+                closed=False,
+                snapshot_id=entry.snapshot_id,
+                warnings=(f"{target} runs, but must be looked at again: run recover later.",),
+            )
+        return _finish(
+            run, target, book, state=RunState.RUNNING, started=started or watched.restarts > 0
+        )
+
+
+def _start_if_needed(run: Runtime, target: Target, book: OpenEntry, interrupts: Interrupts) -> bool:
+    """Start the canister unless it is seen running; one that can't be asked is started."""
+    try:
+        state = target.driver.status(target.canister_id).state
+    except NetworkError:
+        state = None
+    if state is RunState.RUNNING:
+        return False
+    note_step(run, book, Step.STARTING)
+    run.progress.step(f"{target}: starting")
+    start_again(run, target, interrupts)
+    note_step(run, book, Step.STARTED)
+    return True
+
+
+def _await_load(run: Runtime, target: Target, book: OpenEntry, interrupts: Interrupts) -> None:
+    """Keep the canister stopped until a load that may come late has expired; Ctrl-C starts it."""
+    expiry = book.entry.open_until(CallKind.LOAD)
+    if expiry is None or run.clock.now() > expiry:
+        return
+    left = expiry - run.clock.now()
+    run.progress.step(
+        f"{target}: a load may still execute; starting waits {left:.0f} s (Ctrl-C starts now)"
+    )
+    before = book.entry.version_stopped
+    try:
+        while run.clock.now() <= expiry:
+            version = version_now(target)
+            if before is not None and version is not None and version > before:
+                book.settle(CallKind.LOAD, Outcome.EXECUTED)
+                return
+            sleep_watching(run.clock, run.limits.poll_s, interrupts)
+    except InterruptedRunError:
+        return
+
+
+def _settle_quiet(
+    run: Runtime, target: Target, book: OpenEntry, interrupts: Interrupts
+) -> Recovered:
+    """The run had stopped nothing: only wait until what it sent can't execute any more."""
+    expiry = book.entry.open_until()
+    if expiry is not None:
+        sleep_watching(run.clock, max(0.0, expiry - run.clock.now()), interrupts)
+    state = target.driver.status(target.canister_id).state
+    return _finish(run, target, book, state=state, started=False)
+
+
+def _finish(
+    run: Runtime, target: Target, book: OpenEntry, *, state: RunState, started: bool
+) -> Recovered:
+    """Report what the run left behind, and close its entry."""
+    entry = book.entry
+    listed = {snapshot.snapshot_id for snapshot in target.driver.list_snapshots(target.canister_id)}
+    orphans = tuple(sorted(listed - {*entry.snapshots_before, entry.snapshot_id}))
+    if entry.kind is RunKind.LOAD and entry.acknowledged and entry.snapshot_id in listed:
+        Ledger(run.state, target.key).add(
+            OwnSnapshot(
+                snapshot_id=SnapshotId(entry.snapshot_id or ""),
+                purpose=SAFETY,
+                taken_at=entry.began_at,
+            )
+        )
+    warnings = [*_about_load(entry), *_about_orphans(run, target, orphans)]
+    book.close()
+    return Recovered(
+        canister=target.ref,
+        state=state,
+        started=started,
+        closed=True,
+        snapshot_id=entry.snapshot_id if entry.snapshot_id in listed else None,
+        orphans=orphans,
+        warnings=tuple(warnings),
+    )
+
+
+def _about_load(entry: JournalEntry) -> list[str]:
+    if entry.loading is None:
+        return []
+    outcomes = {call.outcome for call in entry.calls if call.kind is CallKind.LOAD}
+    name = f"Snapshot {entry.loading}"
+    if Outcome.EXECUTED in outcomes:
+        told = f"{name} was loaded onto {entry.canister} before the run was interrupted"
+    elif Outcome.UNKNOWN in outcomes:
+        told = f"Whether snapshot {entry.loading} was loaded onto {entry.canister} is not known"
+    else:
+        told = f"{name} was not loaded onto {entry.canister}"
+    kept = "" if entry.snapshot_id is None else f"; the state before is {entry.snapshot_id}"
+    return [f"{told}{kept}."]
+
+
+def _about_orphans(run: Runtime, target: Target, orphans: tuple[SnapshotId, ...]) -> list[str]:
+    return [
+        f"Snapshot {orphan} of {target} is new since the interrupted run began and may be its"
+        f" own; if so, delete it with: {run.command('snapshot delete', target, orphan)}."
+        for orphan in orphans
+    ]
+
+
+def _without_journal(
+    run: Runtime, target: Target, interrupts: Interrupts, *, start_stopped: bool
+) -> Recovered:
+    state = target.driver.status(target.canister_id).state
+    warnings: tuple[str, ...] = ()
+    started = state is not RunState.RUNNING and start_stopped
+    if started:
+        start_again(run, target, interrupts)
+        state = target.driver.status(target.canister_id).state
+    if state is not RunState.RUNNING:
+        warnings = (f"{target} is {state}; no run that we know of stopped it.",)
+    return Recovered(
+        canister=target.ref, state=state, started=started, closed=True, warnings=warnings
+    )
+
+
+def _will_do(entry: JournalEntry, state: RunState, now: float) -> tuple[str, ...]:
+    will: list[str] = []
+    if entry.must_run and state is not RunState.RUNNING:
+        will.append(f"Start {entry.canister}: a {entry.kind} of ours stopped it.")
+    expiry = entry.open_until()
+    if expiry is not None and expiry > now:
+        will.append(f"Watch it for {expiry - now:.0f} s: a lost call may still execute.")
+    will.append("Report snapshots that the run may have left, and close its journal entry.")
+    return tuple(will)

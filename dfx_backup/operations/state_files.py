@@ -143,11 +143,11 @@ class Fields:
         return None if self._content.get(name) is None else self.whole(name)
 
     def number(self, name: str) -> float:
-        """A finite number."""
+        """A moment in seconds since the epoch."""
         value = self._content.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise damaged(self._path, f"'{name}' is no number")
-        if not -1e15 < value < 1e15:
+        if not 0 <= value < 1e11:
             raise damaged(self._path, f"'{name}' is out of range")
         return float(value)
 
