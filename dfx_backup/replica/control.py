@@ -1,0 +1,335 @@
+"""The control endpoint: deploy, set cycles, faults and time from another process.
+
+It exists only when asked for, on loopback, for those who can read a file of the state directory.
+The requests are JSON objects posted to `/_control/<action>` with `Authorization: Bearer <token>`;
+the answers are JSON objects too, `{"error": text}` with status 4xx when refused. Binary values are
+base64, principals are text, cycles are numbers or decimal text.
+"""
+
+import base64
+import binascii
+import hmac
+import http.client
+import json
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+from dfx_backup.errors import BackupError, NetworkError, ProjectError, RejectError, UsageError
+from dfx_backup.replica import principal
+from dfx_backup.replica.http import Response
+from dfx_backup.replica.injector import FaultInjector
+from dfx_backup.replica.reject import Reject
+from dfx_backup.replica.replica import Replica
+from dfx_backup.replica.state import DEFAULT_CYCLES
+
+__all__ = ["CONTROL_PREFIX", "MAX_CONTROL_BODY", "Control", "ControlClient", "ControlFile"]
+
+CONTROL_PREFIX: Final = "/_control/"
+MAX_CONTROL_BODY: Final = 256 * 1024 * 1024
+FILE_NAME: Final = "control.json"
+_MODES: Final = ("install", "reinstall", "upgrade")
+
+
+class Control:
+    """Serves the actions.
+
+    Args:
+        replica: that is controlled.
+        faults: its switches and counters.
+        advance: lets its clock jump by so many seconds.
+    """
+
+    def __init__(
+        self, replica: Replica, faults: FaultInjector, advance: Callable[[float], None]
+    ) -> None:
+        self.token: Final = secrets.token_hex(32)
+        self._replica = replica
+        self._faults = faults
+        self._advance = advance
+        self._actions: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any]]] = {
+            "create": self._create,
+            "deploy": self._deploy,
+            "set_cycles": self._set_cycles,
+            "faults/get": self._faults_get,
+            "faults/set": self._faults_set,
+            "faults/reset": self._faults_reset,
+            "counters": self._counters,
+            "counters/reset": self._counters_reset,
+            "advance_time": self._advance_time,
+        }
+
+    def handle(self, method: str, path: str, body: bytes, authorization: str) -> Response:
+        """Serve one request."""
+        if not hmac.compare_digest(authorization.encode(), f"Bearer {self.token}".encode()):
+            return _json_response(401, {"error": "The token is missing or wrong"})
+        action = self._actions.get(path.removeprefix(CONTROL_PREFIX))
+        if action is None or method != "POST":
+            return _json_response(404, {"error": f"There is no action {method} {path}"})
+        try:
+            return _json_response(200, action(_object(body)))
+        except BackupError as error:
+            hint = f". {error.hint}" if error.hint else ""
+            return _json_response(400, {"error": error.message + hint})
+        except Reject as reject:
+            return _json_response(
+                409,
+                {
+                    "error": reject.message,
+                    "reject_code": reject.code,
+                    "error_code": reject.error_code,
+                },
+            )
+
+    def _create(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        fields = _Fields(request, {"controllers", "cycles", "specified_id"})
+        return {"canister_id": principal.to_text(self._new(fields))}
+
+    def _new(self, fields: "_Fields") -> bytes:
+        return self._replica.create_canister(
+            controllers=fields.principals("controllers"),
+            cycles=fields.number("cycles", DEFAULT_CYCLES),
+            specified_id=fields.principal("specified_id"),
+        )
+
+    def _deploy(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        known = {"wasm", "arg", "mode", "canister_id", "controllers", "cycles", "specified_id"}
+        fields = _Fields(request, known)
+        wasm, arg = fields.data("wasm"), fields.data("arg", b"")
+        mode = request.get("mode", "install")
+        if mode not in _MODES:
+            raise UsageError(f"'mode' is one of {', '.join(_MODES)}, not {mode!r}")
+        existing = fields.principal("canister_id")
+        canister_id = self._new(fields) if existing is None else existing
+        try:
+            self._replica.install(canister_id, wasm, arg, mode)
+        except Reject:
+            if existing is None:
+                self._replica.stop(canister_id, lambda _result, _refund: None)
+                self._replica.delete(canister_id)
+            raise
+        module = self._replica.canister(canister_id).module
+        return {
+            "canister_id": principal.to_text(canister_id),
+            "module_hash": module.sha256.hex() if module is not None else None,
+        }
+
+    def _set_cycles(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        fields = _Fields(request, {"canister_id", "cycles"})
+        canister_id = fields.principal("canister_id")
+        if canister_id is None:
+            raise UsageError("'canister_id' is missing")
+        with self._replica.lock:
+            self._replica.canister(canister_id).cycles = fields.number("cycles", None)
+        return {}
+
+    def _faults_get(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        _Fields(request, set())
+        return self._faults.current.to_json()
+
+    def _faults_set(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self._faults.set(**request).to_json()
+
+    def _faults_reset(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        _Fields(request, set())
+        self._faults.reset()
+        return self._faults.current.to_json()
+
+    def _counters(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        _Fields(request, set())
+        return self._faults.counters().to_json()
+
+    def _counters_reset(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        _Fields(request, set())
+        self._faults.reset_counters()
+        return {}
+
+    def _advance_time(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        _Fields(request, {"seconds"})
+        seconds = request.get("seconds")
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise UsageError("'seconds' is missing or not a number")
+        self._advance(seconds)
+        self._replica.tick()
+        return {"now_ns": self._replica.now_ns()}
+
+
+class _Fields:
+    """Typed access to the fields of a request."""
+
+    def __init__(self, request: Mapping[str, Any], known: set[str]) -> None:
+        unknown = sorted(set(request) - known)
+        if unknown:
+            raise UsageError(f"There is no field {unknown[0]!r}")
+        self._request = request
+
+    def data(self, name: str, default: bytes | None = None) -> bytes:
+        value = self._request.get(name)
+        if value is None and default is not None:
+            return default
+        if not isinstance(value, str):
+            raise UsageError(f"{name!r} is missing or not base64 text")
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise UsageError(f"{name!r} is not base64") from error
+
+    def principal(self, name: str) -> bytes | None:
+        value = self._request.get(name)
+        return None if value is None else _principal(name, value)
+
+    def principals(self, name: str) -> list[bytes]:
+        values = self._request.get(name, [])
+        if not isinstance(values, list):
+            raise UsageError(f"{name!r} is not a list")
+        return [_principal(name, value) for value in values]
+
+    def number(self, name: str, default: int | None) -> int:
+        value = self._request.get(name, default)
+        if isinstance(value, str) and value.isascii() and value.isdigit():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 128:
+            raise UsageError(f"{name!r} is missing or not a number of cycles")
+        return value
+
+
+def _principal(name: str, value: Any) -> bytes:  # noqa: ANN401 - decoded JSON
+    if not isinstance(value, str):
+        raise UsageError(f"{name!r} is not the text of a principal")
+    try:
+        return principal.from_text(value)
+    except ValueError as error:
+        raise UsageError(f"{name!r}: {error}") from error
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        value = json.loads(body or b"{}")
+    except ValueError as error:
+        raise UsageError(f"The request is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UsageError("The request is not a JSON object")
+    return value
+
+
+def _json_response(status: int, value: Mapping[str, Any]) -> Response:
+    return Response(status=status, body=json.dumps(value).encode(), content_type="application/json")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlFile:
+    """What another process must know, in `control.json` of the state directory (mode 0600).
+
+    Attributes:
+        url: of the replica.
+        token: for the control endpoint.
+        root_key: public root key, DER.
+    """
+
+    path: Path
+    url: str
+    token: str
+    root_key: bytes
+
+    @classmethod
+    def write(cls, state_dir: Path, *, url: str, root_key: bytes, token: str) -> Self:
+        """Write the file for a replica that has just started."""
+        path = state_dir / FILE_NAME
+        content = {"url": url, "token": token, "root_key": root_key.hex(), "pid": os.getpid()}
+        temporary = path.with_suffix(".tmp")
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(json.dumps(content) + "\n")
+        temporary.replace(path)
+        return cls(path=path, url=url, token=token, root_key=root_key)
+
+    @classmethod
+    def read(cls, state_dir: Path) -> Self:
+        """Read the file of a running replica.
+
+        Raises:
+            ProjectError: there is none, or it can't be read.
+        """
+        path = state_dir / FILE_NAME
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            return cls(
+                path=path,
+                url=content["url"],
+                token=content["token"],
+                root_key=bytes.fromhex(content["root_key"]),
+            )
+        except FileNotFoundError as error:
+            raise ProjectError(
+                f"{state_dir}: no replica with a control endpoint runs here",
+                hint="Start one with --control and this state directory",
+            ) from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ProjectError(f"{path} can't be read: {error}") from error
+
+    def remove(self) -> None:
+        """Take the file away, if it still is ours."""
+        try:
+            current = json.loads(self.path.read_text("utf-8"))
+        except (OSError, ValueError):
+            return
+        if current.get("token") == self.token:
+            self.path.unlink(missing_ok=True)
+
+
+class ControlClient:
+    """Sends actions to the control endpoint of a running replica.
+
+    Args:
+        file: from the state directory.
+        timeout_s: of one action; compiling a large module takes seconds.
+    """
+
+    def __init__(self, file: ControlFile, *, timeout_s: float = 120.0) -> None:
+        self._file = file
+        self._timeout_s = timeout_s
+
+    def send(self, action: str, **fields: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+        """Carry out an action.
+
+        Raises:
+            NetworkError: the replica can't be reached.
+            RejectError: the replica refused it as it refuses a canister's call.
+            UsageError: a field is wrong.
+        """
+        address = urlsplit(self._file.url)
+        connection = http.client.HTTPConnection(
+            address.hostname or "", address.port, timeout=self._timeout_s
+        )
+        headers = {
+            "Authorization": f"Bearer {self._file.token}",
+            "Content-Type": "application/json",
+        }
+        try:
+            connection.request("POST", CONTROL_PREFIX + action, json.dumps(fields), headers)
+            answer = connection.getresponse()
+            status, content = answer.status, json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise NetworkError(
+                f"The replica at {self._file.url} does not answer: {error}",
+                hint="It may have been killed; start it again",
+            ) from error
+        finally:
+            connection.close()
+        if status == 200:
+            result: dict[str, Any] = content
+            return result
+        message = str(content.get("error"))
+        if "reject_code" in content:
+            raise RejectError(
+                message,
+                reject_code=content["reject_code"],
+                reject_message=message,
+                error_code=content.get("error_code"),
+            )
+        raise UsageError(message)

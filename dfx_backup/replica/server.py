@@ -1,0 +1,248 @@
+"""A running replica: execution, HTTP interface, clock, control endpoint and its threads.
+
+It is a development replica: its keys lie unprotected beside its state, and whoever may connect may
+create canisters. So it binds to nothing but loopback.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar, Final, Self
+
+from dfx_backup.errors import UsageError
+from dfx_backup.replica.control import CONTROL_PREFIX, MAX_CONTROL_BODY, Control, ControlFile
+from dfx_backup.replica.http import MAX_BODY, Edge, Response, describe, text_response
+from dfx_backup.replica.injector import FaultInjector
+from dfx_backup.replica.keys import ReplicaKeys
+from dfx_backup.replica.listener import listen
+from dfx_backup.replica.management import ManagementCanister
+from dfx_backup.replica.replica import Limits, Replica
+
+__all__ = ["Clock", "ReplicaServer"]
+
+_log: Final = logging.getLogger(__name__)
+
+TICK_S: Final = 0.05
+FORGET_S: Final = 5.0
+
+
+class Clock:
+    """A clock that tests may push forward.
+
+    Args:
+        base_ns: the clock below it, nanoseconds since 1970.
+    """
+
+    def __init__(self, base_ns: Callable[[], int] = time.time_ns) -> None:
+        self._base_ns = base_ns
+        self._offset_ns = 0
+
+    def __call__(self) -> int:
+        """Nanoseconds since 1970."""
+        return self._base_ns() + self._offset_ns
+
+    def advance(self, seconds: float) -> None:
+        """Let time jump forward.
+
+        Raises:
+            UsageError: `seconds` is negative: the replica's time never goes back.
+        """
+        if seconds < 0:
+            raise UsageError(f"Time can't go back ({seconds} s)")
+        self._offset_ns += int(seconds * 1e9)
+
+
+class ReplicaServer:
+    """A running replica.
+
+    Attributes:
+        replica: executes canisters; tests may create and install through it.
+        edge: the HTTP interface without its socket.
+        faults: switches and counters.
+        keys: of the replica.
+        stopping: set when the server stops.
+    """
+
+    JOIN_S: ClassVar[float] = 5.0
+
+    def __init__(  # noqa: PLR0913 - the choices of a replica, all named
+        self,
+        *,
+        host: str,
+        port: int,
+        state_dir: Path | None,
+        cache_dir: Path | None,
+        delegation: bool,
+        control: bool,
+        seed: int | None,
+        clock_ns: Callable[[], int],
+        limits: Limits | None,
+        charge_cycles: bool,
+        sync_timeout_s: float,
+    ) -> None:
+        if control and state_dir is None:
+            raise UsageError("The control endpoint needs a state directory for its token")
+        self._server = listen(host, port)
+        self._server.serve = self._serve
+        self._server.body_limit = _body_limit
+        self.stopping = threading.Event()
+        self._clock = Clock(clock_ns)
+        self._control_file: ControlFile | None = None
+        self._control: Control | None = None
+        try:
+            self.keys = ReplicaKeys.load_or_create(state_dir, delegation=delegation, seed=seed)
+            self.replica = Replica(
+                state_dir=state_dir,
+                cache_dir=cache_dir,
+                now_ns=self._clock,
+                limits=limits,
+                charge_cycles=charge_cycles,
+            )
+        except BaseException:
+            self._server.server_close()
+            raise
+        self.replica.management = ManagementCanister(self.replica)
+        self.faults = FaultInjector()
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="replica-execution")
+        self.edge = Edge(
+            self.replica,
+            self.keys,
+            self.faults,
+            executor=self._executor,
+            sleep=self.stopping.wait,
+            sync_timeout_s=sync_timeout_s,
+        )
+        if control and state_dir is not None:
+            self._control = Control(self.replica, self.faults, self._clock.advance)
+            self._control_file = ControlFile.write(
+                state_dir, url=self.url, root_key=self.root_key, token=self._control.token
+            )
+        self._threads = [
+            threading.Thread(target=self._accept, name="replica-http", daemon=True),
+            threading.Thread(target=self._tick, name="replica-ticks", daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+        _log.info("%s at %s", describe(self.keys), self.url)
+
+    @classmethod
+    def start(  # noqa: PLR0913 - the choices of a replica, all named
+        cls,
+        *,
+        port: int = 0,
+        state_dir: Path | None = None,
+        delegation: bool = False,
+        control: bool = False,
+        seed: int | None = None,
+        host: str = "127.0.0.1",
+        cache_dir: Path | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+        limits: Limits | None = None,
+        charge_cycles: bool = False,
+        sync_timeout_s: float = 10.0,
+    ) -> Self:
+        """Start a replica; it runs until `close`, or the end of a `with` block.
+
+        Args:
+            port: 0 takes a free one.
+            state_dir: keeps keys, canisters and snapshots; None forgets them in the end.
+            delegation: give the subnet a key of its own under the root key.
+            control: serve the control endpoint; needs `state_dir`.
+            seed: makes new keys predictable.
+            host: an address of the loopback interface.
+            cache_dir: keeps compiled modules; may be shared.
+            clock_ns: nanoseconds since 1970.
+            limits: of execution.
+            charge_cycles: whether execution and storage burn cycles.
+            sync_timeout_s: how long a call waits for its answer before 202.
+
+        Raises:
+            UsageError: another address than loopback, or `control` without `state_dir`.
+            NetworkError: the port is taken.
+            DamageError: the state directory can't be read.
+        """
+        return cls(
+            host=host,
+            port=port,
+            state_dir=state_dir,
+            cache_dir=cache_dir,
+            delegation=delegation,
+            control=control,
+            seed=seed,
+            clock_ns=clock_ns,
+            limits=limits,
+            charge_cycles=charge_cycles,
+            sync_timeout_s=sync_timeout_s,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def port(self) -> int:
+        """TCP port."""
+        return self._server.server_port
+
+    @property
+    def url(self) -> str:
+        """Base URL, without a slash at its end."""
+        host = self._server.server_name
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def root_key(self) -> bytes:
+        """Public root key, DER, 133 bytes."""
+        return self.keys.root.public_der
+
+    def advance_time(self, seconds: float) -> None:
+        """Let the replica's clock jump forward, and run what is due.
+
+        Raises:
+            UsageError: `seconds` is negative.
+        """
+        self._clock.advance(seconds)
+        self.replica.tick()
+
+    def close(self) -> None:
+        """Stop serving, end all connections, write the state down. May be called twice."""
+        if self.stopping.is_set():
+            return
+        self.stopping.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self.edge.close()
+        self._server.close_connections(self.JOIN_S)
+        for thread in self._threads:
+            thread.join(self.JOIN_S)
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self.replica.close()
+        if self._control_file is not None:
+            self._control_file.remove()
+
+    def _serve(self, method: str, path: str, body: bytes, authorization: str) -> Response:
+        if not path.startswith(CONTROL_PREFIX):
+            return self.edge.handle(method, path, body)
+        if self._control is None:
+            return text_response(404, "There is no control endpoint; start with --control")
+        return self._control.handle(method, path, body, authorization)
+
+    def _accept(self) -> None:
+        self._server.serve_forever(poll_interval=0.05)
+
+    def _tick(self) -> None:
+        next_forget = time.monotonic() + FORGET_S
+        while not self.stopping.wait(TICK_S):
+            self.replica.tick()
+            if time.monotonic() >= next_forget:
+                self.edge.log.forget(self.replica.now_ns())
+                next_forget = time.monotonic() + FORGET_S
+
+
+def _body_limit(path: str) -> int:
+    return MAX_CONTROL_BODY if path.startswith(CONTROL_PREFIX) else MAX_BODY
