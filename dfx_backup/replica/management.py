@@ -117,7 +117,7 @@ class ManagementCanister:
             raise refuse(REJECTED, f"Only canisters can call ic00 method {method}")
         if not rule.ingress:
             raise refuse(REJECTED, f"ic00 method {method} can only be called as a query by users")
-        target = self.effective_canister_id(method, arg)
+        target = _target(rule, arg)
         if target is None:
             return
         canister = find_canister(self._replica, target)
@@ -136,19 +136,15 @@ class ManagementCanister:
             )
 
     def effective_canister_id(self, method: str, arg: bytes) -> bytes | None:
-        """Give the canister that a message is about, None when it is about none.
+        """Give the canister that a message is about.
 
-        Raises:
-            Reject: IC0408 the argument does not name it, IC0536 or IC0407 no such method here.
+        None when it is about none, also when that can't be told: whatever is wrong with the
+        message, `accepts_ingress` and `query` say it as the Internet Computer does.
         """
-        target = rule_of(method).target
-        if target is None:
-            return None
         try:
-            found: bytes = decode(arg, [_TARGETS[target]])[0][target]
-        except CandidError as bad:
-            raise _bad_payload(bad) from bad
-        return found
+            return _target(rule_of(method), arg)
+        except Reject:
+            return None
 
     def _prepare(
         self,
@@ -177,6 +173,17 @@ class ManagementCanister:
             raise refuse(REJECTED, f"Only canisters can call ic00 method {call.method}")
         if rule.target is not None:
             check_access(rule.access, call.caller, call.canister(rule.target))
+
+
+def _target(rule: Rule, arg: bytes) -> bytes | None:
+    """Give what the argument names as the canister it is about; raises Reject IC0408."""
+    if rule.target is None:
+        return None
+    try:
+        found: bytes = decode(arg, [_TARGETS[rule.target]])[0][rule.target]
+    except CandidError as bad:
+        raise _bad_payload(bad) from bad
+    return found
 
 
 def _bad_payload(bad: CandidError) -> Reject:

@@ -21,7 +21,14 @@ from dfx_backup.replica.state import DEFAULT_CYCLES, Settings
 CREATION_FEE: Final = 500_000_000_000
 
 
-def _create(call: Call, *, cycles: int, specified_id: bytes | None = None) -> tuple[object, ...]:
+def create(
+    call: Call, *, cycles: int, specified_id: bytes | None = None
+) -> tuple[dict[str, bytes]]:
+    """Create a canister with the settings of the call, owned by the caller unless they say else.
+
+    Raises:
+        Reject: IC0205 the id is taken, IC0408 or IC0504 the settings are invalid.
+    """
     controllers, settings = parse_settings(call.args["settings"], Settings())
     if specified_id is not None and specified_id in call.replica.canisters:
         raise refuse(205, f"Canister ID {to_text(specified_id)} already exists.")
@@ -38,7 +45,7 @@ def provisional_create(call: Call) -> tuple[object, ...]:
     """Create a canister with cycles from nowhere, and an id of one's choice if wanted."""
     amount = call.args["amount"]
     cycles = DEFAULT_CYCLES if amount is None else amount
-    return _create(call, cycles=cycles, specified_id=call.args["specified_id"])
+    return create(call, cycles=cycles, specified_id=call.args["specified_id"])
 
 
 def create_canister(call: Call) -> tuple[object, ...]:
@@ -48,7 +55,7 @@ def create_canister(call: Call) -> tuple[object, ...]:
     creation fee is only asked for when the replica charges cycles.
     """
     if call.caller not in call.replica.canisters:
-        return _create(call, cycles=DEFAULT_CYCLES)
+        return create(call, cycles=DEFAULT_CYCLES)
     fee = CREATION_FEE if call.replica.charge_cycles else 0
     if call.cycles < fee:
         raise refuse(
@@ -57,7 +64,7 @@ def create_canister(call: Call) -> tuple[object, ...]:
             f"initial balance but only {call.cycles} cycles were received with the "
             "create_canister request.",
         )
-    created = _create(call, cycles=call.cycles - fee)
+    created = create(call, cycles=call.cycles - fee)
     call.cycles = 0
     return created
 

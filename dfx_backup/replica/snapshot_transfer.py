@@ -19,8 +19,6 @@ from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.snapshots import (
     BASELINE,
     DATA_BASELINE,
-    MAX_HEAP_32,
-    MAX_HEAP_64,
     charge,
     new_snapshot_id,
     own_snapshot,
@@ -39,6 +37,8 @@ from dfx_backup.replica.state import (
 from dfx_backup.replica.wasmbin import MAX_GLOBALS, read_module
 
 MAX_SLICE: Final = 2_000_000
+MAX_HEAP_32: Final = 4 * GIB
+MAX_HEAP_64: Final = 6 * GIB
 MAX_STABLE: Final = 500 * GIB
 MAX_CERTIFIED: Final = 32
 _PLACES: Final = {

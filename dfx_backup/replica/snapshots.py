@@ -15,16 +15,13 @@ from dfx_backup.replica.management_access import (
 )
 from dfx_backup.replica.management_call import Call, check_growth
 from dfx_backup.replica.principal import to_text
-from dfx_backup.replica.state import CHUNK_SIZE, GIB, CanisterState, HookStatus, Snapshot
-from dfx_backup.replica.wasmbin import read_module
+from dfx_backup.replica.state import CHUNK_SIZE, CanisterState, HookStatus, Snapshot
 
 MAX_SNAPSHOTS: Final = 10
 # Cycles for a message on a subnet of 13 nodes: 5 million, and one per instruction.
 MESSAGE_FEE: Final = 5_000_000
 BASELINE: Final = 2_000_000_000
 DATA_BASELINE: Final = 5_000_000
-MAX_HEAP_32: Final = 4 * GIB
-MAX_HEAP_64: Final = 6 * GIB
 
 
 def charge(call: Call, canister: CanisterState, instructions: int) -> None:
@@ -221,7 +218,7 @@ def load(call: Call) -> tuple[object, ...]:
     module = snapshot.module.read(0, snapshot.module.size)
     uploaded = snapshot.source == "metadata_upload"
     if uploaded:
-        _check_hook(canister, snapshot, module)
+        _check_hook(canister, snapshot)
     charge(call, canister, BASELINE + snapshot.total_size)
     replica.replace_state(
         canister.canister_id,
@@ -248,14 +245,12 @@ def load(call: Call) -> tuple[object, ...]:
     return ()
 
 
-def _check_hook(canister: CanisterState, snapshot: Snapshot, module: bytes) -> None:
+def _check_hook(canister: CanisterState, snapshot: Snapshot) -> None:
     """Refuse a hook status that the canister's limits contradict (IC0408)."""
     if snapshot.hook_status is None:
         return
     settings = canister.settings
-    largest = MAX_HEAP_64 if read_module(module).is_wasm64 else MAX_HEAP_32
-    limit = settings.wasm_memory_limit or largest
-    low = limit < snapshot.heap.size + settings.wasm_memory_threshold
+    low = 0 < settings.wasm_memory_limit < snapshot.heap.size + settings.wasm_memory_threshold
     if low == (snapshot.hook_status is HookStatus.CONDITION_NOT_SATISFIED):
         raise refuse(
             INVALID_PAYLOAD,
