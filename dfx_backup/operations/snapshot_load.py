@@ -190,7 +190,7 @@ def _source(target: Target, options: LoadOptions, found: preflight.Survey) -> _S
         snapshot=snapshot,
         foreign=foreign,
         version=metadata.canister_version,
-        uploaded=str(metadata.source) == "metadata_upload",
+        uploaded=None if metadata.source is None else metadata.source == "metadata_upload",
     )
 
 

@@ -33,8 +33,8 @@ class MetadataView(Protocol):
         """The canister's version when the snapshot was taken (or uploaded)."""
 
     @property
-    def source(self) -> str:
-        """`taken_from_canister` or `metadata_upload`."""
+    def source(self) -> str | None:
+        """`taken_from_canister` or `metadata_upload`; None for something newer."""
 
 
 class SnapshotReader(Protocol):
