@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from dfx_backup.errors import NetworkError, RejectError, UnknownOutcomeError
+from dfx_backup.errors import CertificateError, NetworkError, RejectError, UnknownOutcomeError
 from dfx_backup.ic.transport import HttpStatusError, TransportError
 
 _T = TypeVar("_T")
@@ -24,6 +24,14 @@ def passes(error: NetworkError) -> bool:
     """
     if isinstance(error, TransportError | HttpStatusError):
         return not error.final
+    return rejection_passes(error)
+
+
+def rejection_passes(error: NetworkError) -> bool:
+    """Whether an error is a refusal of the replica that passes by itself.
+
+    For callers whose agent deals with everything below that.
+    """
     if isinstance(error, RejectError):
         text = _PASSING_TEXTS.get(error.error_code or "")
         if text is not None:
@@ -32,9 +40,10 @@ def passes(error: NetworkError) -> bool:
     return False
 
 
-def passes_for_reads(error: NetworkError) -> bool:
-    """As `passes`, for calls that change nothing: there a lost answer is simply asked for again."""
-    return isinstance(error, UnknownOutcomeError) or passes(error)
+def rejection_passes_for_reads(error: NetworkError) -> bool:
+    """As `rejection_passes`, for calls that change nothing: a lost answer is asked for again."""
+    lost = isinstance(error, UnknownOutcomeError) and not isinstance(error, CertificateError)
+    return lost or rejection_passes(error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

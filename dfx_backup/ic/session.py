@@ -30,6 +30,8 @@ from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.ic.transport import READ_TIMEOUT_S, Answer, Endpoint, Transport
 from dfx_backup.model import NetworkId, SentCall
 
+READ_ATTEMPTS = 6
+"""How often a read is tried at most: somewhat more than 5 s, when nobody answers at once."""
 READ_PATIENCE_S = 30.0
 """Seconds for which a read is tried again while errors pass."""
 AFTER_EXPIRY_S = 60.0
@@ -70,6 +72,7 @@ class Session:
             endpoint, timeout_s=timeout_s, proxy=proxy, monotonic=self.outside.monotonic
         )
         self._reads = RetryPolicy(
+            attempts=READ_ATTEMPTS,
             within_s=READ_PATIENCE_S,
             backoff=Backoff(first_s=0.5, longest_s=5.0, rng=self.outside.rng),
             sleep=self.outside.sleep,
