@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from dfx_backup.replica.management_access import not_found, refuse
 from dfx_backup.replica.principal import to_text
-from dfx_backup.replica.state import GIB, STORAGE_FEE_PER_GIB_SECOND, CanisterState, Change
+from dfx_backup.replica.state import (
+    GIB,
+    STORAGE_FEE_PER_GIB_SECOND,
+    CanisterState,
+    Change,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from dfx_backup.replica.replica import Replica
@@ -108,10 +114,39 @@ def check_growth(replica: "Replica", canister: CanisterState, extra: int) -> Non
         Reject: IC0101 or IC0532.
     """
     settings = canister.settings
-    before = max(canister.memory_usage, settings.memory_allocation)
-    after = max(canister.memory_usage + extra, settings.memory_allocation)
+    missing = _missing_cycles(replica, canister, settings, canister.memory_usage + extra)
+    if missing > 0:
+        raise refuse(
+            532,
+            f"Canister {to_text(canister.canister_id)} cannot grow memory by {extra} bytes due to "
+            f"insufficient cycles. At least {missing} additional cycles are required.",
+        )
+
+
+def check_allocation(replica: "Replica", canister: CanisterState, settings: Settings) -> None:
+    """Refuse settings whose memory allocation can't be had or paid for.
+
+    Raises:
+        Reject: IC0101 or IC0531.
+    """
+    missing = _missing_cycles(replica, canister, settings, canister.memory_usage)
+    if missing > 0:
+        raise refuse(
+            531,
+            f"Cannot increase memory allocation of canister {to_text(canister.canister_id)} to "
+            f"{settings.memory_allocation} bytes due to insufficient cycles. At least {missing} "
+            "additional cycles are required.",
+        )
+
+
+def _missing_cycles(
+    replica: "Replica", canister: CanisterState, settings: Settings, usage: int
+) -> int:
+    """Cycles without which the canister would be frozen; 0 when its memory does not grow."""
+    before = max(canister.memory_usage, canister.settings.memory_allocation)
+    after = max(usage, settings.memory_allocation)
     if after <= before:
-        return
+        return 0
     used = sum(
         max(each.memory_usage, each.settings.memory_allocation)
         for each in replica.canisters.values()
@@ -123,10 +158,4 @@ def check_growth(replica: "Replica", canister: CanisterState, extra: int) -> Non
             f"{max(0, SUBNET_MEMORY - used)} B are available in the subnet.",
         )
     limit = after * STORAGE_FEE_PER_GIB_SECOND * settings.freezing_threshold // GIB
-    if canister.cycles < limit:
-        raise refuse(
-            532,
-            f"Canister {to_text(canister.canister_id)} cannot grow memory by {extra} bytes due to "
-            f"insufficient cycles. At least {limit - canister.cycles} additional cycles are "
-            "required.",
-        )
+    return max(0, limit - canister.cycles)

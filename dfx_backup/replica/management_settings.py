@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from dfx_backup.replica.management_access import CONTRACT_VIOLATION, INVALID_PAYLOAD, refuse
-from dfx_backup.replica.management_call import Call, environment_hash
+from dfx_backup.replica.management_call import Call, check_allocation, environment_hash
 from dfx_backup.replica.state import CanisterState, Settings, Visibility
 
 MAX_CONTROLLERS: Final = 10
@@ -122,9 +122,14 @@ def describe_settings(canister: CanisterState) -> dict[str, object]:
 
 
 def update_settings(call: Call) -> tuple[object, ...]:
-    """Change a canister's settings; counts as a new version of the canister."""
+    """Change a canister's settings; counts as a new version of the canister.
+
+    Raises:
+        Reject: IC0408 or IC0504 invalid settings; IC0101 or IC0531 the memory can't be had.
+    """
     canister = call.canister()
     controllers, settings = parse_settings(call.args["settings"], canister.settings)
+    check_allocation(call.replica, canister, settings)
     canister.settings = settings
     call.replica.bump_version(canister.canister_id)
     _trim_logs(canister)
