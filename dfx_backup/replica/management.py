@@ -29,7 +29,7 @@ from dfx_backup.replica.management_access import (
     refuse,
     rule_of,
 )
-from dfx_backup.replica.management_call import Call, Handler, _Later, find_canister
+from dfx_backup.replica.management_call import MAX_SLICE, Call, Handler, _Later, find_canister
 from dfx_backup.replica.principal import to_text
 from dfx_backup.replica.reject import Reject
 
@@ -63,6 +63,7 @@ class ManagementCanister:
     ) -> None:
         self._replica = replica
         self._random_bytes = random_bytes
+        self._scratch = memoryview(bytearray(MAX_SLICE))
         self.codec = Codec.from_did(
             files(__package__).joinpath("management.did").read_text("utf-8")
         )
@@ -166,6 +167,7 @@ class ManagementCanister:
             cycles=cycles,
             respond=respond,
             random_bytes=self._random_bytes,
+            scratch=self._scratch,
         )
 
     def _check_caller(self, rule: Rule, call: Call) -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 SUBNET_MEMORY: Final = 2 << 40
 
 
+# What one `read_canister_snapshot_data` may ask for.
+MAX_SLICE: Final = 2_000_000
+
+
 class _Later:
     """Stands for a result that is given to the responder another time."""
 
@@ -39,6 +43,7 @@ class Call:
         cycles: attached and not yet accepted; what is left goes back to the caller.
         respond: the caller's responder, for answers that come later.
         random_bytes: gives that many random bytes.
+        scratch: room for a slice of a snapshot; its content is encoded before the next call.
     """
 
     replica: "Replica"
@@ -48,6 +53,7 @@ class Call:
     cycles: int
     respond: Any
     random_bytes: Callable[[int], bytes]
+    scratch: memoryview
 
     def canister(self, field: str = "canister_id") -> CanisterState:
         """Give the canister that a field of the argument names.

@@ -13,7 +13,7 @@ from dfx_backup.replica.management_access import (
     SNAPSHOT_IMMUTABLE,
     refuse,
 )
-from dfx_backup.replica.management_call import Call, Handler, check_growth
+from dfx_backup.replica.management_call import MAX_SLICE, Call, Handler, check_growth
 from dfx_backup.replica.memory import Blob
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.snapshots import (
@@ -36,7 +36,6 @@ from dfx_backup.replica.state import (
 )
 from dfx_backup.replica.wasmbin import MAX_GLOBALS, read_module
 
-MAX_SLICE: Final = 2_000_000
 MAX_HEAP_32: Final = 4 * GIB
 MAX_HEAP_64: Final = 6 * GIB
 MAX_STABLE: Final = 500 * GIB
@@ -92,7 +91,9 @@ def read_data(call: Call) -> tuple[object, ...]:
     if offset + size > blob.size:
         raise _bad_slice(kind, offset, size)
     charge(call, canister, DATA_BASELINE + size)
-    return ({"chunk": blob.read(offset, size)},)
+    # Into warm memory: a fresh buffer of this size costs more in page faults than the copy.
+    blob.read_into(offset, call.scratch[:size])
+    return ({"chunk": call.scratch[:size]},)
 
 
 def _blob(snapshot: Snapshot, kind: str) -> Blob:

@@ -80,6 +80,7 @@ class SystemCanisters:
             cycles=0,
             respond=None,
             random_bytes=secrets.token_bytes,
+            scratch=memoryview(b""),
         )
         amount = wanted["amount"]
         assert isinstance(amount, int)
