@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dfx_backup.drivers.dfx import DfxTool
 from dfx_backup.drivers.features import DfxFeature, require_dfx
-from dfx_backup.errors import ProjectError, ToolError
+from dfx_backup.errors import ToolError
 from dfx_backup.model import DriverName
 
 
@@ -30,8 +30,8 @@ class Situation:
 
     Attributes:
         started_by_dfx: dfx started us, as its extension.
-        has_dfx_json: the nearest folder that describes a project has a dfx.json.
-        has_icp_yaml: the same folder has an icp.yaml.
+        has_dfx_json: the project is described by a dfx.json.
+        has_icp_yaml: the project is described by an icp.yaml.
         find_dfx: finds dfx and asks for its version (see `probe_dfx`); called only when it matters.
     """
 
@@ -46,7 +46,6 @@ def choose_driver(explicit: DriverName | None, situation: Situation) -> Choice:
 
     Raises:
         ToolError: the chosen tool is missing or too old, or there is no such driver yet.
-        ProjectError: the project is described twice, and nothing says which description counts.
     """
     match explicit:
         case DriverName.AGENT:
@@ -63,11 +62,6 @@ def choose_driver(explicit: DriverName | None, situation: Situation) -> Choice:
 
 
 def _from_situation(situation: Situation) -> Choice:
-    if situation.has_dfx_json and situation.has_icp_yaml and not situation.started_by_dfx:
-        raise ProjectError(
-            "the project has both a dfx.json and an icp.yaml",
-            hint="say which of them counts with `--driver dfx` or `--driver agent`",
-        )
     if situation.started_by_dfx or situation.has_dfx_json:
         tool = situation.find_dfx()
         if tool is not None:

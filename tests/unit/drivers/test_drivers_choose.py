@@ -7,7 +7,7 @@ import pytest
 from dfx_backup.drivers.choose import Choice, Situation, choose_driver
 from dfx_backup.drivers.dfx import DfxTool, locate_dfx
 from dfx_backup.drivers.features import ToolVersion
-from dfx_backup.errors import ProjectError, ToolError
+from dfx_backup.errors import ToolError
 from dfx_backup.model import DriverName
 
 
@@ -66,15 +66,6 @@ def test_dfx_is_not_asked_when_it_does_not_matter() -> None:
     alone = Situation(started_by_dfx=False, has_dfx_json=False, has_icp_yaml=False, find_dfx=never)
     assert choose_driver(None, alone).driver is DriverName.AGENT
     assert choose_driver(DriverName.AGENT, alone).driver is DriverName.AGENT
-
-
-def test_two_descriptions_of_a_project_need_a_word() -> None:
-    both = situation(dfx_json=True, icp_yaml=True, dfx="0.32.0")
-    with pytest.raises(ProjectError, match=r"both a dfx\.json and an icp\.yaml"):
-        choose_driver(None, both)
-    assert choose_driver(DriverName.DFX, both).driver is DriverName.DFX
-    by_dfx = situation(by_dfx=True, dfx_json=True, icp_yaml=True, dfx="0.32.0")
-    assert choose_driver(None, by_dfx).driver is DriverName.DFX
 
 
 def test_the_icp_driver_is_not_there_yet() -> None:

@@ -36,7 +36,8 @@ def test_the_order_is_that_of_semantic_versioning() -> None:
         "1.0.0",
     ]
     versions = [v(text) for text in ordered]
-    assert sorted(versions[::-1]) == versions
+    backwards = versions[::-1]
+    assert sorted(backwards) == versions
     assert v("0.23.0") >= v("0.23.0-rc.1")
     assert v("0.23.0") == v("0.23.0+7")
 
