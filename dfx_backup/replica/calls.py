@@ -28,7 +28,14 @@ class SystemOrigin:
     """Nobody waits: timers, heartbeats and hooks."""
 
 
-Origin = IngressOrigin | CanisterOrigin | SystemOrigin
+@dataclass(frozen=True, slots=True)
+class LocalOrigin:
+    """A Python function waits in this process."""
+
+    number: int
+
+
+Origin = IngressOrigin | CanisterOrigin | SystemOrigin | LocalOrigin
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,7 +151,7 @@ class Outcome:
         return self.result
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until the result is there; False after `timeout_s`. Don't hold the replica's lock."""
+        """Wait until the result is there, without the replica's lock; False after `timeout_s`."""
         return self._done.wait(timeout_s)
 
     def on_done(self, listener: Callable[["Outcome"], None]) -> None:

@@ -10,7 +10,7 @@ import errno
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 Bytes = bytes | bytearray | memoryview
 HOST_PAGE = 4096
@@ -79,7 +79,7 @@ class Blob:
         self.put(offset, view)
 
     def put(self, offset: int, data: memoryview) -> None:
-        """Like `write`, but for ever: no bounds check and no way back. For the store only."""
+        """Like `write`, but final: no check and no way back. For the store only."""
         done = 0
         while done < len(data):
             done += os.pwrite(self.fd, data[done:], offset + done)
@@ -183,8 +183,18 @@ def restore(blob: Blob, offset: int, old: bytes | int) -> None:
             blob.put(start, memoryview(bytes(min(_COPY_STEP, offset + old - start))))
 
 
+Writes = list[tuple[Blob, int, memoryview]]
+"""Content for blobs: (blob, offset, bytes), inside the blob's size."""
+
+
 class BlobStore:
-    """Makes blobs and undoes writes to them; this one keeps them in memory."""
+    """Makes blobs and undoes writes to them; this one keeps them in memory.
+
+    Attributes:
+        is_durable: whether documents given to `commit` are kept.
+    """
+
+    is_durable = False
 
     def __init__(self) -> None:
         self._dirty: list[Blob] = []
@@ -211,8 +221,19 @@ class BlobStore:
             each.rollback()
         self._dirty = [each for each in self._dirty if blob and each is not blob]
 
-    def settle(self) -> None:
-        """End the transaction: everything written so far stays."""
+    def commit(self, writes: Writes, _documents: Mapping[str, bytes | None]) -> None:
+        """Apply `writes` and end the transaction: everything written so far stays.
+
+        A durable store also keeps the documents, and does all of it or nothing.
+        """
+        for blob, offset, data in writes:
+            blob.put(offset, data)
+        self._settle()
+
+    def keep(self, objects: Iterable[tuple[bytes, bytes]]) -> None:
+        """Keep immutable content (SHA-256, bytes), before the documents that name it."""
+
+    def _settle(self) -> None:
         for blob in (*self._dirty, *self._fresh):
             blob.commit()
         self._dirty.clear()

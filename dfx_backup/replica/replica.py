@@ -5,54 +5,42 @@ all that followed from it has run, unless something has to wait (a stop request,
 answer yet). Between two messages all state is committed; see `state`.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 from dfx_backup.replica.calls import Outcome
+from dfx_backup.replica.engine import Engine
+from dfx_backup.replica.execution import Executor
+from dfx_backup.replica.host import Host, Limits, Management, Respond, Responder
+from dfx_backup.replica.lifecycle import InstallOptions, Lifecycle
 from dfx_backup.replica.memory import Blob, BlobStore
+from dfx_backup.replica.persistence import StateDirectory, load_canisters
+from dfx_backup.replica.queries import Queries
 from dfx_backup.replica.reject import Reject
+from dfx_backup.replica.scheduler import Scheduler
 from dfx_backup.replica.state import (
     DEFAULT_CYCLES,
+    MANAGEMENT_ID,
     CanisterState,
     GlobalValue,
     HookStatus,
     Settings,
 )
 
-Respond = Callable[[bytes | Reject, int], None]
-"""Takes the result of a management call and the cycles to refund; call it exactly once."""
+__all__ = ["Limits", "Management", "Outcome", "Reject", "Replica", "Respond", "Responder"]
 
-
-class Management(Protocol):
-    """What the replica asks of the management canister. All run under the replica's lock."""
-
-    def call(self, caller: bytes, method: str, arg: bytes, cycles: int, respond: Respond) -> None:
-        """Run a replicated call by a user (`cycles` 0) or canister, and answer, now or later."""
-
-    def query(self, caller: bytes, method: str, arg: bytes) -> bytes:
-        """Answer a query call, or raise `Reject`."""
-
-    def accepts_ingress(self, sender: bytes, method: str, arg: bytes) -> None:
-        """Raise `Reject` when users may not send this message."""
-
-    def effective_canister_id(self, method: str, arg: bytes) -> bytes | None:
-        """The canister that the message is about, or None when it is about none."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Instructions that one message may execute, and other bounds that tests shrink."""
-
-    update: int = 40_000_000_000
-    query: int = 5_000_000_000
-    install: int = 300_000_000_000
-    inspect: int = 200_000_000
-    stop_timeout_ns: int = 300_000_000_000
-    messages_per_drain: int = 100_000
+_FREE_METHODS = frozenset(
+    {
+        "provisional_create_canister_with_cycles",
+        "provisional_top_up_canister",
+        "update_settings",
+    }
+)
+"""Management methods that reach a frozen canister; the first two are not charged to it."""
 
 
 class Replica:
@@ -60,14 +48,6 @@ class Replica:
 
     Attributes:
         lock: held by every method; take it to read `canisters` from outside.
-        canisters: by canister id.
-        blobs: makes the blobs of heaps, stable memories and snapshots.
-        management: set before the first message; the management canister.
-        data_certificate: given a canister id, its data certificate for queries; None when unset.
-        root_key, subnet_id: what the system API tells canisters; the edge sets them.
-        on_ingress_done: called for answers to ingress messages that were accepted before the
-            replica was restarted.
-        charge_cycles: whether execution and storage burn cycles. The freezing limit counts always.
     """
 
     def __init__(
@@ -79,33 +59,139 @@ class Replica:
         limits: Limits | None = None,
         charge_cycles: bool = False,
     ) -> None:
+        """Start a replica, with the state that `state_dir` holds from earlier.
+
+        Args:
+            state_dir: where state survives; None keeps it in memory.
+            cache_dir: for compiled modules; default is a folder in `state_dir`, or none.
+            now_ns: clock.
+            limits: instruction and time limits.
+            charge_cycles: whether execution burns cycles. The freezing limit counts always.
+
+        Raises:
+            OSError: the state directory can't be used, or another replica uses it.
+        """
         self.lock = threading.RLock()
-        self.canisters: dict[bytes, CanisterState] = {}
-        self.blobs = BlobStore()
-        self.limits = limits or Limits()
-        self.charge_cycles = charge_cycles
-        self.management: Management | None = None
-        self.data_certificate: Callable[[bytes], bytes | None] | None = None
-        self.root_key = b""
-        self.subnet_id = b""
-        self.on_ingress_done: Callable[[Outcome], None] | None = None
-        self._clock = now_ns
+        if cache_dir is None and state_dir is not None:
+            cache_dir = state_dir / "cache"
+        directory = StateDirectory(state_dir) if state_dir is not None else None
+        executor = Executor(Engine(cache_dir), directory or BlobStore())
+        self._host = Host(executor, limits or Limits(), now_ns)
+        self._host.charge_cycles = charge_cycles
+        self._scheduler = Scheduler(self._host)
+        self._queries = Queries(self._host)
+        self._lifecycle = Lifecycle(self._host, self._scheduler)
+        self._directory = directory
+        self._anonymous_requests = itertools.count()
+        if directory is not None:
+            load_canisters(self._host, directory)
+
+    @property
+    def canisters(self) -> dict[bytes, CanisterState]:
+        """All canisters by id."""
+        return self._host.canisters
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Makes the blobs of heaps, stable memories and snapshots."""
+        return self._host.store
+
+    @property
+    def limits(self) -> Limits:
+        """Instruction and time limits."""
+        return self._host.limits
+
+    @property
+    def charge_cycles(self) -> bool:
+        """Whether execution burns cycles."""
+        return self._host.charge_cycles
+
+    @property
+    def management(self) -> Management | None:
+        """The management canister; to be set before the first message."""
+        return self._host.management
+
+    @management.setter
+    def management(self, management: Management) -> None:
+        self._host.management = management
+
+    @property
+    def data_certificate(self) -> Callable[[bytes], bytes | None] | None:
+        """Given a canister id, makes its data certificate for queries."""
+        return self._host.data_certificate
+
+    @data_certificate.setter
+    def data_certificate(self, provider: Callable[[bytes], bytes | None] | None) -> None:
+        self._host.data_certificate = provider
+
+    @property
+    def root_key(self) -> bytes:
+        """DER, as the system API tells canisters."""
+        return self._host.root_key
+
+    @root_key.setter
+    def root_key(self, der: bytes) -> None:
+        self._host.root_key = der
+
+    @property
+    def subnet_id(self) -> bytes:
+        """Principal, as the system API tells canisters."""
+        return self._host.subnet_id
+
+    @subnet_id.setter
+    def subnet_id(self, principal: bytes) -> None:
+        self._host.subnet_id = principal
+
+    @property
+    def on_ingress_done(self) -> Callable[[Outcome], None] | None:
+        """Called under the lock for every answer to a user, also to those of earlier processes."""
+        return self._host.on_ingress_done
+
+    @on_ingress_done.setter
+    def on_ingress_done(self, listener: Callable[[Outcome], None] | None) -> None:
+        self._host.on_ingress_done = listener
 
     def now_ns(self) -> int:
         """The replica's time: never goes back."""
-        raise NotImplementedError
+        with self.lock:
+            return self._host.now_ns()
+
+    def commit(self) -> None:
+        """Make durable what was changed by hand, outside of any message."""
+        with self.lock:
+            self._host.commit()
 
     def close(self) -> None:
         """Write everything down and let go of the state directory."""
+        with self.lock:
+            if self._directory is not None and not self._directory.is_closed:
+                self._host.commit()
+                self._directory.close()
 
     # Messages
 
     def accepts_ingress(self, sender: bytes, canister_id: bytes, method: str, arg: bytes) -> None:
         """Check whether an ingress message may enter: run state, freezing, `inspect_message`.
 
+        `canister_id` is the one in the message's content; b"" is the management canister.
+
         Raises:
             Reject: it may not.
         """
+        with self.lock:
+            if canister_id != MANAGEMENT_ID:
+                canister = self._host.find(canister_id)
+                self._host.check_runs(canister)
+                self._queries.inspect(sender, canister, method, arg)
+                return
+            management = self._host.management
+            if management is None:
+                raise Reject.from_error_code(536, "there is no management canister")
+            management.accepts_ingress(sender, method, arg)
+            effective = management.effective_canister_id(method, arg)
+            if effective in self.canisters and method not in _FREE_METHODS:
+                assert effective is not None
+                self._host.check_balance(self.canisters[effective])
 
     def ingress(
         self, sender: bytes, canister_id: bytes, method: str, arg: bytes, *, request_id: bytes = b""
@@ -113,8 +199,11 @@ class Replica:
         """Execute an accepted ingress message and all that follows from it.
 
         `canister_id` b"" is the management canister. The outcome is done unless it has to wait.
+        An empty `request_id` stands for one that nobody will ask for.
         """
-        raise NotImplementedError
+        with self.lock:
+            known = request_id or b"local %d" % next(self._anonymous_requests)
+            return self._scheduler.ingress(sender, canister_id, method, arg, known)
 
     def query(self, sender: bytes, canister_id: bytes, method: str, arg: bytes) -> bytes:
         """Execute a query or composite query; its changes are discarded.
@@ -122,12 +211,16 @@ class Replica:
         Raises:
             Reject: whatever went wrong.
         """
-        raise NotImplementedError
+        with self.lock:
+            return self._queries.query(sender, canister_id, method, arg)
 
     def tick(self) -> None:
         """One round: due timers, heartbeats, hooks, expired calls and stop requests, the queue."""
+        with self.lock:
+            self._scheduler.round()
 
-    # Canisters; for the management canister and for tests
+    # Canisters; for the management canister and for tests. What they change becomes durable at
+    # the end of the management message that called them, or at once when called from outside.
 
     def create_canister(
         self,
@@ -142,7 +235,10 @@ class Replica:
         Raises:
             Reject: IC0205, `specified_id` is taken.
         """
-        raise NotImplementedError
+        with self.lock:
+            canister_id = self._lifecycle.create(controllers, cycles, specified_id, settings)
+            self._host.commit()
+            return canister_id
 
     def canister(self, canister_id: bytes) -> CanisterState:
         """The canister.
@@ -150,7 +246,8 @@ class Replica:
         Raises:
             Reject: IC0301, there is none.
         """
-        raise NotImplementedError
+        with self.lock:
+            return self._host.find(canister_id)
 
     def install(
         self,
@@ -168,22 +265,60 @@ class Replica:
         Raises:
             Reject: invalid module, trap in a hook, wrong mode for the canister's state.
         """
+        options = InstallOptions(
+            mode=mode,
+            sender=sender,
+            skip_pre_upgrade=skip_pre_upgrade,
+            wasm_memory_persistence=wasm_memory_persistence,
+        )
+        with self.lock:
+            try:
+                self._lifecycle.install(self._host.find(canister_id), wasm, arg, options)
+            finally:
+                self._host.commit()
 
     def uninstall(self, canister_id: bytes) -> None:
-        """Remove code and memories, reject open call contexts, clear timer and certified data."""
+        """Remove code and memories, reject open call contexts, clear timer and certified data.
+
+        Raises:
+            Reject: IC0301.
+        """
+        with self.lock:
+            self._lifecycle.uninstall(self._host.find(canister_id))
+            self._host.commit()
 
     def start(self, canister_id: bytes) -> None:
-        """Make the canister running; stop requests that wait are rejected."""
+        """Make the canister running; stop requests that wait are rejected.
+
+        Raises:
+            Reject: IC0301.
+        """
+        with self.lock:
+            self._lifecycle.start(self._host.find(canister_id))
+            self._host.commit()
 
     def stop(self, canister_id: bytes, respond: Respond) -> None:
-        """Begin to stop; `respond` gets b"" when stopped, or a `Reject` after the time-out.
+        """Begin to stop; `respond` gets an empty Candid reply when stopped, or a `Reject`.
 
-        `respond` must be the object given to `Management.call`: it survives a restart.
-        The reply bytes are those of the empty Candid tuple.
+        The `respond` given to `Management.call` survives a restart of the replica; any other
+        function is forgotten then.
+
+        Raises:
+            Reject: IC0301.
         """
+        with self.lock:
+            self._lifecycle.stop(self._host.find(canister_id), respond)
+            self._host.commit()
 
     def delete(self, canister_id: bytes) -> None:
-        """Remove a canister for good; it must be stopped (IC0510 else)."""
+        """Remove a canister for good.
+
+        Raises:
+            Reject: IC0301; IC0510, it is not stopped.
+        """
+        with self.lock:
+            self._lifecycle.delete(self._host.find(canister_id))
+            self._host.commit()
 
     def replace_state(  # noqa: PLR0913 - the parts of a snapshot
         self,
@@ -207,6 +342,25 @@ class Replica:
         Raises:
             Reject: IC0505 invalid module; IC0408 globals do not fit the module.
         """
+        with self.lock:
+            self._lifecycle.replace(
+                self._host.find(canister_id),
+                module=module,
+                heap=heap,
+                stable=stable,
+                globals_=globals_,
+                certified_data=certified_data,
+                chunks=chunks,
+                global_timer=global_timer,
+                hook_status=hook_status,
+            )
+            self._host.commit()
 
     def bump_version(self, canister_id: bytes) -> None:
-        """Raise `canister_version` by one, as every change of settings does."""
+        """Raise `canister_version` by one, as every change of settings does.
+
+        Raises:
+            Reject: IC0301.
+        """
+        with self.lock:
+            self._host.find(canister_id).version += 1

@@ -1,0 +1,282 @@
+"""What the parts of the replica share: canisters, clock, numbers, commits, answers."""
+
+import base64
+import time
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from dfx_backup.replica import codec
+from dfx_backup.replica.calls import (
+    CanisterOrigin,
+    IngressOrigin,
+    LocalOrigin,
+    Origin,
+    Outcome,
+    Request,
+    Response,
+)
+from dfx_backup.replica.execution import Executor
+from dfx_backup.replica.reject import Reject
+from dfx_backup.replica.state import CanisterState, RunState
+from dfx_backup.replica.system_api.frame import World
+
+Respond = Callable[[bytes | Reject, int], None]
+"""Takes the result of a management call and the cycles to refund; call it exactly once."""
+
+
+class Management(Protocol):
+    """What the replica asks of the management canister. All run under the replica's lock."""
+
+    def call(self, caller: bytes, method: str, arg: bytes, cycles: int, respond: Respond) -> None:
+        """Run a replicated call by a user (`cycles` 0) or canister, and answer, now or later.
+
+        Raises:
+            Reject: taken as the answer; all cycles are refunded.
+        """
+
+    def query(self, caller: bytes, method: str, arg: bytes) -> bytes:
+        """Answer a query call, or raise `Reject`."""
+
+    def accepts_ingress(self, sender: bytes, method: str, arg: bytes) -> None:
+        """Raise `Reject` when users may not send this message."""
+
+    def effective_canister_id(self, method: str, arg: bytes) -> bytes | None:
+        """The canister that the message is about, or None when it is about none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Instructions that one message may execute, and other bounds that tests shrink."""
+
+    update: int = 40_000_000_000
+    query: int = 5_000_000_000
+    install: int = 300_000_000_000
+    inspect: int = 200_000_000
+    stop_timeout_ns: int = 300_000_000_000
+    messages_per_drain: int = 100_000
+
+
+def to_text(principal: bytes) -> str:
+    """Text form of a principal, for messages (interface specification, "Principals")."""
+    checked = zlib.crc32(principal).to_bytes(4, "big") + principal
+    plain = base64.b32encode(checked).decode().rstrip("=").lower()
+    return "-".join(plain[start : start + 5] for start in range(0, len(plain), 5))
+
+
+class Responder:
+    """Answers one call to the management canister; the replica can write it down and find it again.
+
+    Attributes:
+        origin: who waits.
+        cycles: that came with the call.
+    """
+
+    def __init__(self, host: "Host", origin: Origin, cycles: int) -> None:
+        self._host = host
+        self.origin = origin
+        self.cycles = cycles
+        self.is_used = False
+
+    def __call__(self, result: bytes | Reject, refund: int) -> None:
+        """Answer; a second answer is ignored."""
+        if not self.is_used:
+            self.is_used = True
+            self._host.answer(self.origin, result, refund)
+
+
+class Host:
+    """State and small services for the scheduler, the queries and the life cycle.
+
+    Attributes:
+        queue: requests and answers between canisters that did not run yet.
+        outcomes: pending ingress messages by request id.
+    """
+
+    def __init__(
+        self, executor: Executor, limits: Limits, clock: Callable[[], int] = time.time_ns
+    ) -> None:
+        self.executor = executor
+        self.store = executor.store
+        self.limits = limits
+        self.charge_cycles = False
+        self.canisters: dict[bytes, CanisterState] = {}
+        self.queue: deque[Request | Response] = deque()
+        self.outcomes: dict[bytes, Outcome] = {}
+        self.management: Management | None = None
+        self.data_certificate: Callable[[bytes], bytes | None] | None = None
+        self.root_key = b""
+        self.subnet_id = b""
+        self.on_ingress_done: Callable[[Outcome], None] | None = None
+        self.next_number = 1
+        self.canisters_created = 0
+        self._clock = clock
+        self._last_ns = 0
+        self._finished: list[tuple[Outcome, bytes | Reject]] = []
+        self._local: dict[int, Respond] = {}
+        self._deleted: list[bytes] = []
+        self._known: dict[str, bytes] = {}
+        self._is_held = False
+
+    def now_ns(self) -> int:
+        """Time that never goes back, and moves on by at least one from call to call."""
+        self._last_ns = max(self._clock(), self._last_ns + 1)
+        return self._last_ns
+
+    def number(self) -> int:
+        """A number never given before, for contexts and callbacks."""
+        self.next_number += 1
+        return self.next_number
+
+    def world(self, canister_id: bytes, *, in_query: bool = False) -> World:
+        """What a message on this canister sees of the replica."""
+        certificate = None
+        if in_query and self.data_certificate is not None:
+            certificate = self.data_certificate(canister_id)
+        return World(
+            now=self.now_ns(),
+            root_key=self.root_key,
+            subnet_id=self.subnet_id,
+            data_certificate=certificate,
+        )
+
+    def find(self, canister_id: bytes) -> CanisterState:
+        """The canister.
+
+        Raises:
+            Reject: IC0301, there is none.
+        """
+        canister = self.canisters.get(canister_id)
+        if canister is None:
+            raise Reject.from_error_code(301, f"Canister {to_text(canister_id)} not found")
+        return canister
+
+    def check_runs(self, canister: CanisterState) -> None:
+        """Check that the canister takes new calls.
+
+        Raises:
+            Reject: IC0508 stopped, IC0509 stopping, IC0207 frozen.
+        """
+        name = to_text(canister.canister_id)
+        if canister.status is RunState.STOPPED:
+            raise Reject.from_error_code(508, f"Canister {name} is stopped")
+        if canister.status is RunState.STOPPING:
+            raise Reject.from_error_code(509, f"Canister {name} is stopping")
+        self.check_balance(canister)
+
+    @staticmethod
+    def check_balance(canister: CanisterState) -> None:
+        """Check that the canister is not frozen.
+
+        Raises:
+            Reject: IC0207.
+        """
+        if canister.is_frozen:
+            missing = canister.freezing_limit - canister.cycles
+            raise Reject.from_error_code(
+                207,
+                f"Canister {to_text(canister.canister_id)} is out of cycles: "
+                f"please top up the canister with at least {missing} additional cycles",
+            )
+
+    # Answers
+
+    def local_origin(self, respond: Respond) -> Origin:
+        """An origin for a Python function that waits for an answer."""
+        number = self.number()
+        self._local[number] = respond
+        return LocalOrigin(number)
+
+    def answer(self, origin: Origin, result: bytes | Reject, refund: int) -> None:
+        """Send an answer on its way; users see it after the next commit."""
+        match origin:
+            case IngressOrigin(request_id):
+                outcome = self.outcomes.pop(request_id, None) or Outcome(request_id)
+                self._finished.append((outcome, result))
+            case CanisterOrigin(canister_id, callback_id):
+                self.queue.append(
+                    Response(
+                        receiver=canister_id, callback_id=callback_id, result=result, refund=refund
+                    )
+                )
+            case LocalOrigin(number):
+                respond = self._local.pop(number, None)
+                if respond is not None:
+                    respond(result, refund)
+            case _:  # nobody waits for tasks of the system
+                pass
+
+    # Commits
+
+    def forget(self, canister: CanisterState) -> None:
+        """Remove a canister; its documents go with the next commit."""
+        del self.canisters[canister.canister_id]
+        self.executor.drop(canister)
+        self._deleted.append(canister.canister_id)
+
+    def commit(self, canister: CanisterState | None = None) -> None:
+        """Make everything durable that changed, then tell users their answers.
+
+        With a canister only what a message on it can change is looked at. Within `one_message`
+        nothing happens.
+        """
+        if self._is_held:
+            return
+        touched: Iterable[CanisterState] = (
+            self.canisters.values() if canister is None else [canister]
+        )
+        documents: codec.Documents = {}
+        if self.store.is_durable:
+            documents = self._documents(touched, is_message=canister is not None)
+        self.executor.commit(touched, documents=documents)
+        finished, self._finished = self._finished, []
+        for outcome, result in finished:
+            outcome.finish(result)
+            if self.on_ingress_done is not None:
+                self.on_ingress_done(outcome)
+
+    @contextmanager
+    def one_message(self) -> Iterator[None]:
+        """Put off commits to the end of the block, and make one there."""
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+            self.commit()
+
+    def set_numbers(self, next_number: int, canisters_created: int, last_ns: int) -> None:
+        """Go on counting where an earlier process ended."""
+        self.next_number = next_number
+        self.canisters_created = canisters_created
+        self._last_ns = last_ns
+
+    def restore(self, documents: dict[str, bytes]) -> None:
+        """Remember what is on disk already."""
+        self._known = dict(documents)
+
+    def _documents(self, touched: Iterable[CanisterState], *, is_message: bool) -> codec.Documents:
+        made: codec.Documents = {
+            "queue": codec.queue(self.queue),
+            "numbers": codec.numbers(self.next_number, self.canisters_created, self._last_ns),
+        }
+        for canister in touched:
+            key = canister.canister_id.hex()
+            made[f"{key}/hot"] = codec.hot(canister)
+            made[f"{key}/log"] = codec.log(canister)
+            if not is_message:
+                self.store.keep(codec.objects(canister))
+                made[f"{key}/cold"] = codec.cold(canister)
+        changed = {name: text for name, text in made.items() if self._known.get(name) != text}
+        for canister_id in self._deleted:
+            changed |= {f"{canister_id.hex()}/{part}": None for part in ("hot", "cold", "log")}
+        self._deleted.clear()
+        for name, text in changed.items():
+            if text is None:
+                self._known.pop(name, None)
+            else:
+                self._known[name] = text
+        return changed
