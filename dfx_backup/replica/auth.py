@@ -184,7 +184,8 @@ def _authenticate(
 ) -> frozenset[bytes] | None:
     """Prove the sender; returns the canisters that the delegations allow, None for all."""
     if sender == principal.ANONYMOUS:
-        if len(envelope) > 1:
+        # Clients in Python send null for both: an absent option, as the replica reads it.
+        if any(value is not None for name, value in envelope.items() if name != "content"):
             raise RequestError(
                 "Invalid signature: an anonymous request must not carry a key or a signature"
             )

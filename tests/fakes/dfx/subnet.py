@@ -29,8 +29,8 @@ _NO_CONTROLLER = (
     ),
     (
         "To make the management function call succeed, you have to make sure the principal that "
-        "calls the function is a controller.\nTo see the current controllers of a canister, use the 'dfx "
-        "canister info (--network ic)' command."
+        "calls the function is a controller.\nTo see the current controllers of a canister, use "
+        "the 'dfx canister info (--network ic)' command."
     ),
 )
 _REPLICA_DOWN = (
