@@ -321,7 +321,7 @@ def _check_mode(canister: CanisterState, options: InstallOptions) -> None:
     name = to_text(canister.canister_id)
     if options.mode == "install" and canister.module is not None:
         raise Reject.from_error_code(
-            538,
+            514,
             f"Canister {name} cannot be installed because the canister is not empty. "
             "Try installing with mode='reinstall' instead.",
         )
