@@ -1,0 +1,66 @@
+from typing import Any
+
+import pytest
+
+from dfx_backup.replica.reject import Reject
+from dfx_backup.replica.system_canisters import CYCLES_LEDGER, CYCLES_MINTING, SystemCanisters
+from tests.fakes.replica_subnet import ALICE, BOB, Subnet
+
+
+@pytest.fixture
+def subnet() -> Subnet:
+    return Subnet()
+
+
+@pytest.fixture
+def system(subnet: Subnet) -> SystemCanisters:
+    return SystemCanisters(subnet.replica)
+
+
+def create(system: SystemCanisters, **fields: Any) -> Any:
+    arg = system.codec.encode_args("create_canister", {"amount": 10**12, **fields})
+    reply = system.call(ALICE, CYCLES_LEDGER, "create_canister", arg)
+    return system.codec.decode_reply("create_canister", reply)[0]
+
+
+def test_the_ledger_creates_canisters(subnet: Subnet, system: SystemCanisters) -> None:
+    kind, made = create(system)
+    assert (kind, made["block_id"]) == ("Ok", 1)
+    found = subnet.call(ALICE, "canister_status", canister_id=made["canister_id"])
+    assert found["cycles"] == 10**12
+    assert found["settings"]["controllers"] == [ALICE]
+    chosen = {
+        "subnet_selection": ("Subnet", {"subnet": subnet.replica.subnet_id}),
+        "settings": {"controllers": [BOB], "freezing_threshold": 9},
+    }
+    kind, made = create(system, creation_args=chosen)
+    assert (kind, made["block_id"]) == ("Ok", 2)
+    found = subnet.call(BOB, "canister_status", canister_id=made["canister_id"])
+    assert found["settings"]["freezing_threshold"] == 9
+    refused = {"subnet_selection": None, "settings": {"compute_allocation": 101}}
+    kind, error = create(system, creation_args=refused)
+    assert kind == "Err"
+    assert "compute_allocation" in error[1]["error"]
+
+
+def test_the_minting_canister_knows_one_subnet(subnet: Subnet, system: SystemCanisters) -> None:
+    arg = system.codec.encode_args("get_default_subnets")
+    for ask in (system.query, system.call):
+        reply = ask(ALICE, CYCLES_MINTING, "get_default_subnets", arg)
+        assert system.codec.decode_reply("get_default_subnets", reply) == [
+            [subnet.replica.subnet_id]
+        ]
+
+
+def test_refusals(system: SystemCanisters) -> None:
+    arg = system.codec.encode_args("get_default_subnets")
+    for canister, method, code in (
+        (CYCLES_LEDGER, "get_default_subnets", "IC0536"),
+        (CYCLES_MINTING, "create_canister", "IC0536"),
+        (CYCLES_LEDGER, "nonsense", "IC0536"),
+        (CYCLES_LEDGER, "create_canister", "IC0503"),
+    ):
+        with pytest.raises(Reject, match=code):
+            system.call(ALICE, canister, method, arg)
+    with pytest.raises(Reject, match="IC0536"):
+        system.query(ALICE, CYCLES_LEDGER, "create_canister", arg)
