@@ -6,21 +6,60 @@ asked for, whoever asks, and the cycles minting canister knows one subnet.
 
 import secrets
 from importlib.resources import files
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
+from dfx_backup.replica.calls import Outcome
 from dfx_backup.replica.candid import CandidError, Codec
 from dfx_backup.replica.management_access import METHOD_NOT_FOUND, refuse
 from dfx_backup.replica.management_call import Call
 from dfx_backup.replica.management_canisters import create
 from dfx_backup.replica.principal import from_text, to_text
 from dfx_backup.replica.reject import Reject
-
-if TYPE_CHECKING:
-    from dfx_backup.replica.replica import Replica
+from dfx_backup.replica.replica import Replica
 
 CYCLES_LEDGER: Final = from_text("um5iw-rqaaa-aaaaq-qaaba-cai")
 CYCLES_MINTING: Final = from_text("rkp4c-7iaaa-aaaaa-aaaca-cai")
 _METHODS: Final = {CYCLES_LEDGER: "create_canister", CYCLES_MINTING: "get_default_subnets"}
+
+
+class NetworkReplica(Replica):
+    """A replica with the two canisters beside its own; users can call them, canisters can't.
+
+    Attributes:
+        system: the two canisters.
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401  # those of Replica, handed on
+        super().__init__(**options)
+        self.system = SystemCanisters(self)
+
+    def accepts_ingress(self, sender: bytes, canister_id: bytes, method: str, arg: bytes) -> None:
+        """Check whether an ingress message may enter; see `Replica.accepts_ingress`."""
+        if canister_id not in self.system.ids:
+            super().accepts_ingress(sender, canister_id, method, arg)
+
+    def ingress(
+        self, sender: bytes, canister_id: bytes, method: str, arg: bytes, *, request_id: bytes = b""
+    ) -> Outcome:
+        """Execute an ingress message; see `Replica.ingress`."""
+        if canister_id not in self.system.ids:
+            return super().ingress(sender, canister_id, method, arg, request_id=request_id)
+        outcome = Outcome(request_id)
+        with self.lock:
+            try:
+                result: bytes | Reject = self.system.call(sender, canister_id, method, arg)
+            except Reject as reject:
+                result = reject
+            self.commit()
+            outcome.finish(result)
+        return outcome
+
+    def query(self, sender: bytes, canister_id: bytes, method: str, arg: bytes) -> bytes:
+        """Execute a query; see `Replica.query`."""
+        if canister_id not in self.system.ids:
+            return super().query(sender, canister_id, method, arg)
+        with self.lock:
+            return self.system.query(sender, canister_id, method, arg)
 
 
 class SystemCanisters:
@@ -32,7 +71,7 @@ class SystemCanisters:
 
     ids: Final = frozenset(_METHODS)
 
-    def __init__(self, replica: "Replica") -> None:
+    def __init__(self, replica: Replica) -> None:
         self._replica = replica
         text = files(__package__).joinpath("system_canisters.did").read_text("utf-8")
         self.codec = Codec.from_did(text)

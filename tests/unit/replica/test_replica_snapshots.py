@@ -745,3 +745,45 @@ def test_the_subnet_has_two_tebibytes(subnet: Any) -> None:
         announce(subnet, canister, stable_memory_size=500 << 30)
     with refused(101, "available in the subnet"):
         announce(subnet, canister, stable_memory_size=500 << 30)
+
+
+# --- restart -------------------------------------------------------------------------------------
+
+
+def test_snapshots_survive_a_restart(tmp_path: Any) -> None:
+    first = Subnet(state_dir=tmp_path)
+    canister = first.installed(snapshot_visibility=("allowed_viewers", [BOB]))
+    first.run(canister, "set", b"kept")
+    first.call(ALICE, "upload_chunk", canister_id=canister, chunk=b"abc")
+    taken = take(first, canister)["id"]
+    uploaded = announce(
+        first,
+        canister,
+        stable_memory_size=100 << 30,
+        globals=[("f64", 0.5), ("v128", 2**100)],
+        global_timer=("active", 7),
+    )
+    put(first, canister, uploaded, "stable_memory", b"!", 99 << 30)
+    put(first, canister, uploaded, "wasm_chunk", b"chunk")
+    infos = [meta(first, canister, each, BOB) for each in (taken, uploaded)]
+    listed = first.call(ALICE, LIST, canister_id=canister)
+    first.run(canister, "set", b"lost")
+    first.call(ALICE, LOAD, canister_id=canister, snapshot_id=taken)
+    question = {"canister_id": canister, "num_requested_changes": 9}
+    history = first.query(ALICE, "canister_info", **question)
+    first.replica.close()
+
+    second = Subnet(state_dir=tmp_path)
+    assert second.ask(canister, "get") == b"kept"
+    assert [meta(second, canister, each, BOB) for each in (taken, uploaded)] == infos
+    assert second.call(ALICE, LIST, canister_id=canister) == listed
+    assert second.query(ALICE, "canister_info", **question) == history
+    byte = read(second, canister, uploaded, "stable_memory", offset=99 << 30, size=1)
+    assert byte == b"!"
+    key = infos[1]["wasm_chunk_store"][0]["hash"]
+    assert read(second, canister, uploaded, "wasm_chunk", hash=key) == b"chunk"
+    put(second, canister, uploaded, "wasm_module", b"more")
+    assert take(second, canister)["id"] == (2).to_bytes(8, "big") + canister
+    second.replica.close()
+    used = sum(path.stat().st_blocks * 512 for path in tmp_path.rglob("*") if path.is_file())
+    assert used < 10 << 20

@@ -3,7 +3,12 @@ from typing import Any
 import pytest
 
 from dfx_backup.replica.reject import Reject
-from dfx_backup.replica.system_canisters import CYCLES_LEDGER, CYCLES_MINTING, SystemCanisters
+from dfx_backup.replica.system_canisters import (
+    CYCLES_LEDGER,
+    CYCLES_MINTING,
+    NetworkReplica,
+    SystemCanisters,
+)
 from tests.fakes.replica_subnet import ALICE, BOB, Subnet
 
 
@@ -64,3 +69,28 @@ def test_refusals(system: SystemCanisters) -> None:
             system.call(ALICE, canister, method, arg)
     with pytest.raises(Reject, match="IC0536"):
         system.query(ALICE, CYCLES_LEDGER, "create_canister", arg)
+
+
+def test_users_reach_them_through_the_replica() -> None:
+    replica = NetworkReplica()
+    replica.subnet_id = b"subnet"
+    codec = replica.system.codec
+    asked = codec.encode_args("get_default_subnets")
+    reply = replica.query(ALICE, CYCLES_MINTING, "get_default_subnets", asked)
+    assert codec.decode_reply("get_default_subnets", reply) == [[b"subnet"]]
+    wanted = codec.encode_args("create_canister", {"amount": 5})
+    replica.accepts_ingress(ALICE, CYCLES_LEDGER, "create_canister", wanted)
+    outcome = replica.ingress(ALICE, CYCLES_LEDGER, "create_canister", wanted, request_id=b"r")
+    made = codec.decode_reply("create_canister", outcome.get())[0][1]["canister_id"]
+    assert replica.canister(made).controllers == [ALICE]
+    assert outcome.request_id == b"r"
+    refused = replica.ingress(ALICE, CYCLES_LEDGER, "icrc1_transfer", b"")
+    assert refused.reject is not None
+    assert refused.reject.error_code == "IC0536"
+    # The others are served as ever.
+    for entry in (replica.accepts_ingress, replica.query):
+        with pytest.raises(Reject, match="IC0301"):
+            entry(ALICE, b"nobody", "m", b"")
+    stranger = replica.ingress(ALICE, b"nobody", "m", b"").reject
+    assert stranger is not None
+    assert stranger.error_code == "IC0301"
