@@ -13,7 +13,7 @@ from typing import TypeAlias
 from dfx_backup.errors import CertificateError
 
 MAX_DEPTH = 128
-MAX_NODES = 500_000
+MAX_NODES = 200_000
 
 _EMPTY, _FORK, _LABELED, _LEAF, _PRUNED = range(5)
 _HASH_BYTES = 32
