@@ -195,7 +195,8 @@ class Held:
     def _bring_back(self) -> None:
         run, target = self._run, self._target
         if not self.book.entry.must_run or self._never_sent:
-            self.running = is_running(target) if self.book.entry.was_running else False
+            was = self.book.entry.was_running
+            self.running = was and is_running(target, self._interrupts)
             self._close(settled=self._has_nothing_open())
             return
         if not self._was_refused_and_runs():
@@ -216,7 +217,7 @@ class Held:
     def _was_refused_and_runs(self) -> bool:
         stops = [call for call in self.book.entry.calls if call.kind is CallKind.STOP]
         refused = all(call.outcome is Outcome.NOT_EXECUTED for call in stops)
-        return refused and is_running(self._target)
+        return refused and is_running(self._target, self._interrupts)
 
     def _has_nothing_open(self) -> bool:
         expiry = self.book.entry.open_until()

@@ -54,7 +54,7 @@ def start_again(
     while True:
         error = _try_to_start(target, interrupts)
         answered = run.clock.monotonic()
-        if error is None or is_running(target):
+        if error is None or is_running(target, interrupts):
             return answered
         if lasts(error) or patience.is_over():
             raise _down(run, target, error, top_up)
@@ -74,12 +74,9 @@ def _try_to_start(target: Target, interrupts: Interrupts) -> BackupError | None:
     return None
 
 
-def is_running(target: Target) -> bool:
+def is_running(target: Target, interrupts: Interrupts) -> bool:
     """Whether the canister says that it runs; False when it can't be asked."""
-    try:
-        return target.driver.status(target.canister_id).state is RunState.RUNNING
-    except BackupError:
-        return False
+    return _state(target, interrupts) is RunState.RUNNING
 
 
 def watch(
@@ -105,7 +102,7 @@ def watch(
     restarts, told = 0, False
     while True:
         asked_at = run.clock.now()
-        state = _state(target)
+        state = _state(target, interrupts)
         if state is not None and state is not RunState.RUNNING:
             if restarts == _LATE_STARTS:
                 return Watched(running=False, settled=False, restarts=restarts)
@@ -130,11 +127,14 @@ def _must_give_up(run: Runtime, expiry: float | None, end: float) -> bool:
     return now >= end or (expiry is not None and expiry > end)
 
 
-def _state(target: Target) -> RunState | None:
+def _state(target: Target, interrupts: Interrupts) -> RunState | None:
     """The canister's state, or None when it can't be asked."""
     try:
         return target.driver.status(target.canister_id).state
     except BackupError:
+        return None
+    except KeyboardInterrupt:
+        interrupts.remember()
         return None
 
 
