@@ -111,11 +111,11 @@ def tool(stage: Stage) -> int:
 
 
 def network(stage: Stage) -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    words = ("snapshot", "list", CHAT, "--driver", "agent", "--identity", "anonymous")
-    return real(stage, *words, "--network", url)
+    with socket.socket() as deaf:  # bound and not listening: nobody else can answer there
+        deaf.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        words = ("snapshot", "list", CHAT, "--driver", "agent", "--identity", "anonymous")
+        return real(stage, *words, "--network", url)
 
 
 def certificate(stage: Stage) -> int:
