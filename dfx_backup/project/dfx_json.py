@@ -11,7 +11,7 @@ from typing import Final
 
 from dfx_backup.errors import ProjectError
 from dfx_backup.model import CanisterId
-from dfx_backup.project.document import Node, read_json
+from dfx_backup.project.document import Node, printable, read_json
 
 FILE_NAME: Final = "dfx.json"
 _DEFAULT_TYPE: Final = "motoko"
@@ -132,7 +132,7 @@ def in_dependency_order(config: DfxConfig, names: Iterable[str] | None = None) -
         if name in ordered:
             continue
         if name in trail:
-            circle = " -> ".join((*trail[trail.index(name) :], name))
+            circle = " -> ".join(printable(key) for key in (*trail[trail.index(name) :], name))
             raise ProjectError(f"{config.file}: canisters depend on one another: {circle}")
         needed = _known(config, name, trail).dependencies
         leaving.append(name)

@@ -151,6 +151,13 @@ def test_a_circle_is_shown(root: Path, write: Write) -> None:
         in_dependency_order(config)
 
 
+def test_a_circle_of_odd_names_can_be_printed(root: Path, write: Write) -> None:
+    config = read_dfx_json(write(root / "dfx.json", chain(**{"\x1b[0m": ["\x1b[0m"]})))
+    with pytest.raises(ProjectError) as caught:
+        in_dependency_order(config)
+    assert caught.value.message.isprintable()
+
+
 def test_a_dependency_that_is_not_there_is_named(root: Path, write: Write) -> None:
     config = read_dfx_json(write(root / "dfx.json", chain(a=["nobody"])))
     with pytest.raises(ProjectError, match=r"'nobody', which 'a' depends on, is not defined"):
