@@ -28,6 +28,7 @@ from dfx_backup.replica.replica import Replica
 from dfx_backup.replica.request_log import Entry, RequestLog, status_tree
 from dfx_backup.replica.routes import Route, check_effective_id, find_route
 from dfx_backup.replica.state_tree import Ranges, canister_ranges, canister_tree, time_leaf
+from dfx_backup.replica.system_canisters import SYSTEM_IDS
 
 __all__ = ["MAX_BODY", "Edge", "Response"]
 
@@ -318,7 +319,7 @@ class Edge:
     # Certificates
 
     def _ranges(self) -> Ranges:
-        return canister_ranges(list(self.replica.canisters))
+        return canister_ranges([*self.replica.canisters, *SYSTEM_IDS])
 
     def _certified_time(self) -> int:
         stale_s = self.injector.current.stale_time_s

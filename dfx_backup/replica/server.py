@@ -20,6 +20,7 @@ from dfx_backup.replica.keys import ReplicaKeys
 from dfx_backup.replica.listener import listen
 from dfx_backup.replica.management import ManagementCanister
 from dfx_backup.replica.replica import Limits, Replica
+from dfx_backup.replica.system_canisters import NetworkReplica
 
 __all__ = ["Clock", "ReplicaServer"]
 
@@ -94,7 +95,7 @@ class ReplicaServer:
         self._control: Control | None = None
         try:
             self.keys = ReplicaKeys.load_or_create(state_dir, delegation=delegation, seed=seed)
-            self.replica = Replica(
+            self.replica: Replica = NetworkReplica(
                 state_dir=state_dir,
                 cache_dir=cache_dir,
                 now_ns=self._clock,

@@ -22,6 +22,9 @@ CYCLES_MINTING: Final = from_text("rkp4c-7iaaa-aaaaa-aaaca-cai")
 _METHODS: Final = {CYCLES_LEDGER: "create_canister", CYCLES_MINTING: "get_default_subnets"}
 
 
+SYSTEM_IDS: Final = frozenset(_METHODS)
+
+
 class NetworkReplica(Replica):
     """A replica with the two canisters beside its own; users can call them, canisters can't.
 
@@ -35,14 +38,14 @@ class NetworkReplica(Replica):
 
     def accepts_ingress(self, sender: bytes, canister_id: bytes, method: str, arg: bytes) -> None:
         """Check whether an ingress message may enter; see `Replica.accepts_ingress`."""
-        if canister_id not in self.system.ids:
+        if canister_id not in SYSTEM_IDS:
             super().accepts_ingress(sender, canister_id, method, arg)
 
     def ingress(
         self, sender: bytes, canister_id: bytes, method: str, arg: bytes, *, request_id: bytes = b""
     ) -> Outcome:
         """Execute an ingress message; see `Replica.ingress`."""
-        if canister_id not in self.system.ids:
+        if canister_id not in SYSTEM_IDS:
             return super().ingress(sender, canister_id, method, arg, request_id=request_id)
         outcome = Outcome(request_id)
         with self.lock:
@@ -56,20 +59,14 @@ class NetworkReplica(Replica):
 
     def query(self, sender: bytes, canister_id: bytes, method: str, arg: bytes) -> bytes:
         """Execute a query; see `Replica.query`."""
-        if canister_id not in self.system.ids:
+        if canister_id not in SYSTEM_IDS:
             return super().query(sender, canister_id, method, arg)
         with self.lock:
             return self.system.query(sender, canister_id, method, arg)
 
 
 class SystemCanisters:
-    """Answers calls to the two canisters; everything runs under the replica's lock.
-
-    Attributes:
-        ids: of the canisters.
-    """
-
-    ids: Final = frozenset(_METHODS)
+    """Answers calls to the two canisters; everything runs under the replica's lock."""
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
