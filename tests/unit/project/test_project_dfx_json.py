@@ -152,7 +152,7 @@ def test_a_circle_is_shown(root: Path, write: Write) -> None:
 
 
 def test_a_circle_of_odd_names_can_be_printed(root: Path, write: Write) -> None:
-    config = read_dfx_json(write(root / "dfx.json", chain(**{"\x1b[0m": ["\x1b[0m"]})))
+    config = read_dfx_json(write(root / "dfx.json", chain(**{"\u200b": ["\u200b"]})))
     with pytest.raises(ProjectError) as caught:
         in_dependency_order(config)
     assert caught.value.message.isprintable()
