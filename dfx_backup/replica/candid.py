@@ -67,6 +67,11 @@ class Codec:
         """The methods by name."""
         return self._interface.methods
 
+    @property
+    def types(self) -> Env:
+        """The named types."""
+        return self._interface.types
+
     def encode_args(self, method: str, *values: object) -> bytes:
         """Encode a method's arguments; raises CandidError."""
         return self._encoder(method, reply=False).encode(values)

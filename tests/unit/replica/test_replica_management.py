@@ -1,12 +1,18 @@
 import hashlib
+from contextlib import suppress
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dfx_backup.replica.candid import parse_did
+from dfx_backup.replica.candid_types import PRIMS, Opt, Record, Variant, Vec, resolve
 from dfx_backup.replica.management_access import RULES, UNAVAILABLE
 from dfx_backup.replica.reject import Reject
+from dfx_backup.replica.state import Settings
 from tests.fakes.replica_subnet import ALICE, BOB, CAROL, COUNTER, SECOND, Subnet, wasm
 
 INSTALL = ("install", None)
@@ -110,6 +116,98 @@ def test_bad_arguments(subnet: Any, arg: Any) -> None:
             if rule.query:
                 with refused(408):
                     subnet.replica.query(ALICE, b"", method, arg)
+
+
+SOME_ID = (0x80000000_00100000).to_bytes(8, "big") + b"\1\1"
+
+
+@given(st.sampled_from(sorted(RULES)), st.data())
+@settings(max_examples=150, deadline=None)
+def test_damaged_messages_never_crash(method: Any, data: Any) -> None:
+    subnet = fuzzed()
+    wanted = subnet.codec.methods[method].args
+    values = [data.draw(plausible(of, subnet.codec.types)) for of in wanted]
+    message = bytearray(subnet.codec.encode_args(method, *values))
+    for _ in range(data.draw(st.integers(0, 2))):
+        message[data.draw(st.integers(0, len(message) - 1))] = data.draw(st.integers(0, 255))
+    arg = bytes(message)
+    for caller in (ALICE, BOB, SOME_ID):
+        answers: list[Any] = []
+        subnet.management.call(caller, method, arg, 5, lambda *each, to=answers: to.append(each))
+        assert len(answers) == 1 or method == "stop_canister"
+        for answer, refund in answers:
+            assert (
+                isinstance(answer, Reject) or subnet.codec.decode_reply(method, answer) is not None
+            )
+            assert 0 <= refund <= 5
+        subnet.management.effective_canister_id(method, arg)
+        for asked in (subnet.management.accepts_ingress, subnet.management.query):
+            with suppress(Reject):
+                asked(caller, method, arg)
+
+
+@cache
+def shared() -> Any:
+    return Subnet()
+
+
+def fuzzed() -> Any:
+    """Give one subnet for all examples, with a canister as if nothing had happened."""
+    subnet = shared()
+    if SOME_ID not in subnet.replica.canisters:
+        subnet.replica.create_canister(controllers=[], specified_id=SOME_ID)
+    state = subnet.replica.canister(SOME_ID)
+    state.controllers = [ALICE, SOME_ID]
+    state.cycles = 10**15
+    state.settings = Settings()
+    state.snapshots.clear()
+    state.next_snapshot = 0
+    subnet.replica.start(SOME_ID)
+    if state.module is None:
+        subnet.replica.install(SOME_ID, wasm())
+    subnet.call(ALICE, "take_canister_snapshot", canister_id=SOME_ID)
+    sizes = dict.fromkeys(("wasm_module_size", "wasm_memory_size", "stable_memory_size"), 65536)
+    subnet.call(
+        ALICE,
+        "upload_canister_snapshot_metadata",
+        canister_id=SOME_ID,
+        globals=[],
+        certified_data=b"",
+        **sizes,
+    )
+    return subnet
+
+
+def plausible(of: Any, env: Any) -> Any:
+    """Make values of a type that often mean something."""
+    found = resolve(of, env)
+    match found:
+        case Opt(inner=inner):
+            return st.none() | plausible(inner, env)
+        case Vec(inner=inner):
+            if resolve(inner, env) == PRIMS["nat8"]:
+                ids = [(n).to_bytes(8, "big") + SOME_ID for n in range(3)]
+                return st.sampled_from([b"", b"x", wasm(), hashlib.sha256(b"x").digest(), *ids])
+            return st.lists(plausible(inner, env), max_size=2)
+        case Record(fields=members):
+            return st.fixed_dictionaries(
+                {each.label: plausible(each.type, env) for each in members}
+            )
+        case Variant(fields=members):
+            return st.sampled_from(members).flatmap(
+                lambda each: st.tuples(st.just(each.label), plausible(each.type, env))
+            )
+    return {
+        "principal": st.sampled_from([SOME_ID, ALICE, b"subnet"]),
+        "bool": st.booleans(),
+        "text": st.sampled_from(["", "a", "candid:service"]),
+        "float32": st.floats(width=32),
+        "float64": st.floats(),
+        "reserved": st.none(),
+        "null": st.none(),
+        "int32": st.integers(-5, 5),
+        "int64": st.integers(-5, 5),
+    }.get(found.name, st.sampled_from([0, 1, 65536, 2_000_001, 2**64 - 1]))
 
 
 def test_effective_canister_id(subnet: Any) -> None:
@@ -588,9 +686,21 @@ def test_stops_time_out(subnet: Any) -> None:
     subnet.clock.advance(2)
     subnet.replica.tick()
     # The first one's time is over; its answer closes the call context, so the second one succeeds.
-    assert caller.is_done
+    assert caller.get() == b"\2"
     assert stop == [subnet.codec.encode_reply("stop_canister")]
     assert status(subnet, canister)["status"] == ("stopped", None)
+
+
+def test_users_are_told_of_the_time_out(subnet: Any) -> None:
+    canister, waiter = subnet.installed(), subnet.installed()
+    hang(subnet, waiter)
+    update(subnet, waiter, controllers=[ALICE, canister, waiter])
+    arg = forward("stop_canister", subnet.arg("stop_canister", canister_id=waiter))
+    subnet.replica.ingress(ALICE, canister, "forward", arg)
+    stop = subnet.send(ALICE, "stop_canister", canister_id=canister)
+    subnet.clock.advance(301)
+    subnet.replica.tick()
+    assert [(each.error_code, each.code) for each in stop] == [("IC0206", 2)]
 
 
 def test_several_stops_succeed_together(subnet: Any) -> None:

@@ -3,6 +3,8 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.state import GlobalValue, HookStatus
@@ -745,6 +747,60 @@ def test_the_subnet_has_two_tebibytes(subnet: Any) -> None:
         announce(subnet, canister, stable_memory_size=500 << 30)
     with refused(101, "available in the subnet"):
         announce(subnet, canister, stable_memory_size=500 << 30)
+
+
+# --- against a model -----------------------------------------------------------------------------
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("set"), st.binary(max_size=20)),
+        st.tuples(st.just("take"), st.none()),
+        st.tuples(st.just("copy"), st.integers(0, 9)),
+        st.tuples(st.just("load"), st.integers(0, 9)),
+        st.tuples(st.just("delete"), st.integers(0, 9)),
+        st.tuples(st.just("replace"), st.integers(0, 9)),
+        st.tuples(st.just("reinstall"), st.none()),
+    ),
+    max_size=14,
+)
+
+
+@given(STEPS)
+@settings(max_examples=30, deadline=None)
+def test_any_order_of_steps(steps: Any) -> None:
+    """Compare data and counters after every step with what a dictionary of copies says."""
+    subnet = Subnet()
+    canister = subnet.installed()
+    data, count = b"", -7
+    saved: dict[bytes, tuple[bytes, int]] = {}
+    for step, value in steps:
+        chosen = sorted(saved)[value % len(saved)] if isinstance(value, int) and saved else None
+        if step == "set":
+            subnet.run(canister, "set", value)
+            data, count = value, count + 1
+        elif step == "reinstall":
+            subnet.replica.install(canister, wasm(), mode="reinstall")
+            data, count = b"", -7
+        elif step == "take" and len(saved) < 10:
+            saved[take(subnet, canister)["id"]] = (data, count)
+        elif chosen is None:
+            continue
+        elif step == "copy" and len(saved) < 10:
+            saved[copy(subnet, canister, chosen, canister)] = saved[chosen]
+        elif step == "load":
+            subnet.call(ALICE, LOAD, canister_id=canister, snapshot_id=chosen)
+            data, count = saved[chosen]
+        elif step == "delete":
+            subnet.call(ALICE, DELETE, canister_id=canister, snapshot_id=chosen)
+            del saved[chosen]
+        elif step == "replace":
+            saved[take(subnet, canister, replace_snapshot=chosen)["id"]] = (data, count)
+            del saved[chosen]
+        assert subnet.ask(canister, "get") == data
+        assert subnet.ask(canister, "get_stable") == data
+        assert subnet.ask(canister, "count") == count.to_bytes(8, "little", signed=True)
+        listed = subnet.call(ALICE, LIST, canister_id=canister)
+        assert [each["id"] for each in listed] == sorted(saved)
 
 
 # --- restart -------------------------------------------------------------------------------------
