@@ -49,7 +49,7 @@ def main(
         connector=connector,
     )
     answer = _Answer(session, argv)
-    with _terminate_as_interrupt():
+    with session.exits, _terminate_as_interrupt():
         try:
             return answer.give(_invoke(argv, session))
         except BackupError as error:

@@ -230,7 +230,7 @@ class _Way:
     def wire(self) -> Session:
         """The connection; without a key it can still learn which network answers."""
         around = self._run.surroundings
-        return Session(
+        session = Session(
             self.network.url,
             self.identity or AnonymousIdentity(),
             root_key=self.network.root_key,
@@ -242,6 +242,8 @@ class _Way:
             ),
             proxy=proxies.proxy_for(self.network.url, around.environment),
         )
+        self._run.session.exits.callback(session.close)
+        return session
 
     @cached_property
     def management(self) -> ManagementCanister:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, get_type_hints
@@ -33,6 +34,7 @@ class Session:
         verbose: the command asked for tracebacks.
         view: where the command tells its progress; it keeps the warnings.
         secrets: passwords that were read, to be kept out of every report.
+        exits: what is closed at the end of the run.
     """
 
     surroundings: Surroundings
@@ -40,6 +42,7 @@ class Session:
     verbose: bool = False
     view: progress_view.ProgressView | None = None
     secrets: list[str] = field(default_factory=list, repr=False)
+    exits: ExitStack = field(default_factory=ExitStack)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

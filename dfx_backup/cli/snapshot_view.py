@@ -78,7 +78,7 @@ def listed(result: ListResult) -> Report:
             each.snapshot.snapshot_id,
             _moment(each.snapshot.taken_at_ns),
             text.size(each.snapshot.size_bytes),
-            each.ours or "",
+            "yes" if each.ours else "",
         )
         for each in result.snapshots
     ]
