@@ -27,6 +27,7 @@ from dfx_backup.model import NetworkId, SentCall
 
 _IC_PY = Shape(boxed_opt=True, dict_variant=True, principal=ic.principal.Principal)
 _SMALL_BYTES = 16 * 1024
+_POLL_S = 300.0
 
 CanisterLike = str | ic.principal.Principal | Principal
 """A canister as ic-py's callers name it."""
@@ -168,6 +169,16 @@ class BackupAgent(ic.agent.Agent):
         known = state not in (CallState.ABSENT, CallState.UNKNOWN)
         return state.value if known else None, {"tree": certificate.tree.root}
 
+    def poll(
+        self,
+        canister_id: CanisterLike,
+        req_id: bytes,
+        delay: float = 1,
+        timeout: float = _POLL_S,
+    ) -> Any:  # noqa: ANN401 # ic-py has no types
+        """As ic-py's, but it ends: after 300 s at the latest."""
+        return super().poll(canister_id, req_id, delay, min(timeout, _POLL_S))
+
     async def query_raw_async(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # ic-py has no types
         """`query_raw` in a thread."""
         return await asyncio.to_thread(self.query_raw, *args, **kwargs)
@@ -179,6 +190,10 @@ class BackupAgent(ic.agent.Agent):
     async def read_state_raw_async(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # as above
         """`read_state_raw` in a thread."""
         return await asyncio.to_thread(self.read_state_raw, *args, **kwargs)
+
+    async def poll_async(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # as above
+        """`poll` in a thread."""
+        return await asyncio.to_thread(self.poll, *args, **kwargs)
 
     async def request_status_raw_async(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 # as above
         """`request_status_raw` in a thread."""
