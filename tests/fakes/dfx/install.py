@@ -24,7 +24,7 @@ VERSIONS = ("0.25.0", "0.30.1", "0.32.0")
 """The versions whose streams and texts it imitates; 0.22.0 is one without snapshots."""
 
 _LAUNCHER = """\
-#!{python} -B
+#!{python}
 import sys
 if sys.argv[1:] == ["--version"]:  # without half a second of imports
     print("dfx {version}")
