@@ -27,7 +27,7 @@ CALL_TIMEOUT_S = 360.0
 """How long one dfx may take: the five minutes that it polls for an answer, and a margin."""
 
 _PROBE_TIMEOUT_S = 30.0
-_PROMPT = r"[Pp]lease enter the passphrase for your identity"
+_PROMPT = r"[Pp]lease enter the passphrase for your identity: (?!\[hidden\])"  # not the echo of an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
