@@ -8,7 +8,7 @@ load would throw away what was written since; so the start waits until the load 
 from dataclasses import dataclass
 
 from dfx_backup.errors import BackupError, UnknownOutcomeError
-from dfx_backup.model import SnapshotId
+from dfx_backup.model import RunState, SnapshotId
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.journal import CallKind, OpenEntry, Outcome, Step
 from dfx_backup.operations.patience import (
@@ -50,7 +50,7 @@ class Loader:
         lost = 0
         while True:
             self.interrupts.check()
-            before = version_now(self.target)
+            before = stopped_version(self.target)
             try:
                 self._load_once(snapshot)
             except UnknownOutcomeError as error:
@@ -85,7 +85,7 @@ class Loader:
         expiry = self.book.entry.open_until(CallKind.LOAD) or error.expires_at
         while True:
             asked_at = self.run.clock.now()
-            version = version_now(self.target)
+            version = stopped_version(self.target)
             if before is not None and version is not None and version > before:
                 self.book.settle(CallKind.LOAD, Outcome.EXECUTED)
                 return True
@@ -97,13 +97,19 @@ class Loader:
         return False
 
 
-def version_now(target: Target) -> int | None:
-    """The canister's version, or None when nobody can tell it."""
+def stopped_version(target: Target) -> int | None:
+    """The canister's version while it is stopped, when only a load can raise it.
+
+    Returns:
+        None when it is not stopped, can't be asked, or nobody tells versions.
+    """
     try:
         if target.reader is not None:
-            return target.reader.status(target.canister_id).version
-        if target.driver.capabilities.reads_version:
-            return target.driver.status(target.canister_id).version
+            status = target.reader.status(target.canister_id)
+        elif target.driver.capabilities.reads_version:
+            status = target.driver.status(target.canister_id)
+        else:
+            return None
     except CANNOT_ASK:
         return None
-    return None
+    return status.version if status.state is RunState.STOPPED else None

@@ -22,7 +22,7 @@ from dfx_backup.operations.journal import (
     Step,
 )
 from dfx_backup.operations.ledger import SAFETY, Ledger, OwnSnapshot
-from dfx_backup.operations.loading import version_now
+from dfx_backup.operations.loading import stopped_version
 from dfx_backup.operations.locks import canister_lock
 from dfx_backup.operations.patience import sleep_watching
 from dfx_backup.operations.pending import pending_for
@@ -262,7 +262,7 @@ def _await_load(run: Runtime, target: Target, book: OpenEntry, interrupts: Inter
     before = book.entry.version_stopped
     try:
         while run.clock.now() <= expiry:
-            version = version_now(target)
+            version = stopped_version(target)
             if before is not None and version is not None and version > before:
                 book.settle(CallKind.LOAD, Outcome.EXECUTED)
                 return

@@ -131,9 +131,14 @@ def run_and_check(world: World, kind: str) -> Any:
     before = list(world.ids)
     outcome = attempt(world, kind)
     check_end_of_run(world, outcome)
+    # An interrupted run starts the canister at once, even when a load may still come late.
+    if not isinstance(outcome, InterruptedRunError | KilledError) and world.is_running:
+        world.chat.content = b"written after the start"
     if world.management.dead:
         world.reborn()
     recover_all(world)
+    if isinstance(outcome, KilledError):
+        world.chat.content = b"written after recover"
     check_for_ever(world, before)
     return outcome
 
