@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dfx_backup.errors import BackupError, ProjectError, UsageError
-from dfx_backup.replica.control import ControlClient, ControlFile
+from dfx_backup.replica.control_client import ControlClient, ControlFile
 
 EPILOG: Final = (
     "This replica is for development and tests: it binds to loopback only and protects neither its "

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import ClassVar, Final, Self
 
 from dfx_backup.errors import UsageError
-from dfx_backup.replica.control import CONTROL_PREFIX, MAX_CONTROL_BODY, Control, ControlFile
+from dfx_backup.replica.control import MAX_CONTROL_BODY, Control
+from dfx_backup.replica.control_client import CONTROL_PREFIX, ControlFile
 from dfx_backup.replica.http import MAX_BODY, Edge, Response, describe, text_response
 from dfx_backup.replica.injector import FaultInjector
 from dfx_backup.replica.keys import ReplicaKeys

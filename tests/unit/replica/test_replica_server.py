@@ -14,7 +14,7 @@ import pytest
 import wasmtime
 
 from dfx_backup.errors import BackupError, NetworkError, ProjectError, RejectError, UsageError
-from dfx_backup.replica.control import ControlClient, ControlFile
+from dfx_backup.replica.control_client import ControlClient, ControlFile
 from dfx_backup.replica.principal import to_text
 from dfx_backup.replica.server import ReplicaServer
 from tests.fakes import small_client as small
