@@ -66,7 +66,14 @@ class Executor:
 
     def drop(self, canister: CanisterState) -> None:
         """Forget the warm instance and whatever is not committed in it."""
-        self._instances.pop(canister.canister_id, None)
+        instance = self._instances.pop(canister.canister_id, None)
+        if instance is not None:
+            instance.close()
+
+    def close(self) -> None:
+        """Free all instances."""
+        while self._instances:
+            self._instances.popitem()[1].close()
 
     def run(
         self,

@@ -254,15 +254,16 @@ class Instance:
         finally:
             self._engine.frame = None
             frame.leave()
+        reason = wasmtime.Trap._from_ptr(trap) if trap else None  # noqa: SLF001 - no public constructor
         try:
             check(error)
         except wasmtime.WasmtimeError as failure:
-            raise Trap(_first_line(str(failure))) from failure
-        reason = wasmtime.Trap._from_ptr(trap) if trap else None  # noqa: SLF001 - no public constructor
+            if frame.error is None:
+                raise Trap(_first_line(str(failure))) from failure
         if frame.error is not None:
             raise frame.error
         if reason is not None:
-            raise _explain(reason)
+            raise _explain(reason, limit)
 
     def _set_fuel(self, amount: int) -> None:
         ffi.wasmtime_context_set_fuel(self._context, amount)
@@ -281,7 +282,12 @@ class Instance:
             raise Trap(f"the module exports no {name!r}")
         return item
 
-    # Ends of a message
+    # Ends
+
+    def close(self) -> None:
+        """Free the memory now: the instance and its heap refer to each other."""
+        self.heap = None
+        self._store.close()
 
     def rollback(self) -> bool:
         """Drop all changes; False when that needs a new instance."""
@@ -299,9 +305,9 @@ class Instance:
         self.globals = self._read_globals()
 
 
-def _explain(trap: wasmtime.Trap) -> Trap:
+def _explain(trap: wasmtime.Trap, limit: int) -> Trap:
     if trap.trap_code is _OUT_OF_FUEL:
-        return Trap("exceeded the limit for single message execution", 522)
+        return Trap(f"exceeded the limit of {limit} instructions for single message execution", 522)
     text = re.sub(r"^.*?wasm trap: ", "", trap.message, flags=re.DOTALL)
     return Trap(_first_line(text))
 

@@ -254,18 +254,23 @@ class _Installation:
         instance = Instance(
             self._executor.engine, self._info, canister.heap, None, keeps_memory=keeps_memory
         )
+        try:
+            self._run_new_code(instance, "canister_post_upgrade" if is_upgrade else "canister_init")
+        finally:
+            instance.close()
+        canister.last_install_at = self._host.now_ns()
+
+    def _run_new_code(self, instance: Instance, hook: str) -> None:
         if self._info.has_start:
             frame = self._frame(Mode.START)
             instance.call_start(frame, self._left)
             self._absorb(frame)
-        hook = "canister_post_upgrade" if is_upgrade else "canister_init"
         if hook in self._info.hooks:
             frame = self._frame(Mode.INIT)
             instance.call(hook, frame, self._left)
             self._absorb(frame)
-        check_memory_limit(canister, Mode.INIT, instance)
+        check_memory_limit(self._canister, Mode.INIT, instance)
         self._take_over(instance)
-        canister.last_install_at = self._host.now_ns()
 
     def _pre_upgrade(self) -> None:
         if "canister_pre_upgrade" not in self._executor.info(self._canister).hooks:

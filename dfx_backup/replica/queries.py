@@ -179,6 +179,8 @@ class _Run:
 
     def discard(self) -> None:
         """Take everything back."""
+        if self._instance is not None:
+            self._instance.close()
         if not self._is_nested:
             self._host.executor.rollback(self.canister)
             self._graph.active.discard(self.canister.canister_id)

@@ -162,8 +162,9 @@ class Replica:
             self._host.commit()
 
     def close(self) -> None:
-        """Write everything down and let go of the state directory."""
+        """Write everything down, let go of the state directory, free all instances."""
         with self.lock:
+            self._host.executor.close()
             if self._directory is not None and not self._directory.is_closed:
                 self._host.commit()
                 self._directory.close()
