@@ -11,8 +11,9 @@ import pytest
 
 from dfx_backup.replica.server import ReplicaServer
 from tests.contract.replica_bench import ReplicaBench, pem
+from tests.fakes.dfx.extension import find_extension
 from tests.fakes.dfx.install import FakeDfx
-from tests.fakes.dfx.shell import DEPRECATION
+from tests.fakes.dfx.shell import DEPRECATION, Shell
 from tests.fakes.memory_driver import MemoryDriver
 from tests.fakes.memory_management import MemorySubnet
 
@@ -149,28 +150,29 @@ def test_names_are_looked_up_in_the_project(local: Local, tmp_path: Path) -> Non
     ],
 )
 def test_what_it_does_not_know_it_refuses_and_notes(
-    tmp_path: Path, argv: list[str], said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], said: str
 ) -> None:
     dfx = FakeDfx.install(tmp_path)
-    told = dfx.run(*argv)
-    assert told.returncode == 2
-    assert told.stdout == ""
-    assert said in told.stderr
+    assert dfx.run_inside(*argv) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert said in told.err
     with pytest.raises(AssertionError):
         dfx.check()
-    dfx.run(*argv)
+    dfx.run_inside(*argv)
     assert [note["argv"] for note in dfx.refused()] == [argv]
     dfx.check()
 
 
-def test_ic_and_the_variable_can_not_be_had_together(tmp_path: Path) -> None:
+def test_ic_and_the_variable_can_not_be_had_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     dfx = FakeDfx.install(tmp_path)
-    told = dfx.run("canister", "status", "aaaaa-aa", "--ic", DFX_NETWORK="local")
-    assert told.returncode == 2
-    assert "'--ic' cannot be used with '--network <NETWORK>'" in told.stderr
+    assert dfx.run_inside("canister", "status", "aaaaa-aa", "--ic", DFX_NETWORK="local") == 2
+    assert "'--ic' cannot be used with '--network <NETWORK>'" in capsys.readouterr().err
     assert len(dfx.refused()) == 1
-    empty = dfx.run("canister", "status", "aaaaa-aa", DFX_NETWORK="")
-    assert (empty.returncode, "Network not found: \n" in empty.stderr) == (255, True)
+    assert dfx.run_inside("canister", "status", "aaaaa-aa", DFX_NETWORK="") == 255
+    assert "Network not found: \n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -178,14 +180,15 @@ def test_ic_and_the_variable_can_not_be_had_together(tmp_path: Path) -> None:
     [("0.22.0", "snapshot"), ("0.25.0", "download"), ("0.30.1", None), ("0.32.0", None)],
 )
 def test_older_versions_do_not_know_newer_commands(
-    tmp_path: Path, version: str, refused: str | None
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], version: str, refused: str | None
 ) -> None:
     dfx = FakeDfx.install(tmp_path, version=version)
-    told = dfx.run("canister", "snapshot", "download", "aaaaa-aa", "00", "--dir", "/nowhere")
-    assert told.returncode == (2 if refused else 255)
+    dfx.point_local_at("http://127.0.0.1:1")
+    words = ("canister", "snapshot", "download", "aaaaa-aa", "00", "--dir", "/nowhere")
+    assert dfx.run_inside(*words) == (2 if refused else 255)
     assert bool(dfx.refused()) is bool(refused)
     if refused:
-        assert f"unrecognized subcommand '{refused}'" in told.stderr
+        assert f"unrecognized subcommand '{refused}'" in capsys.readouterr().err
 
 
 def test_the_first_call_makes_a_default_identity(tmp_path: Path) -> None:
@@ -290,9 +293,10 @@ exit ${CODE:-0}
         (["backup", "create", "x", "-v"], ["create", "x", "-v"]),
         (["backup", "--identity", "al", "create", "x"], ["create", "x"]),
         (["--identity", "al", "backup", "create", "x"], ["create", "x"]),
-        (["-v", "backup", "create"], ["create"]),
+        (["--identity=al", "-v", "backup", "create"], ["create"]),
         (["backup", "any", "--", "--help"], ["any", "--", "--help"]),
         (["extension", "run", "backup", "create", "--help"], ["create", "--help"]),
+        (["extension", "run", "backup", "-v", "create"], ["create"]),
     ],
 )
 def test_an_extension_gets_what_dfx_does_not_swallow(
@@ -300,14 +304,22 @@ def test_an_extension_gets_what_dfx_does_not_swallow(
 ) -> None:
     dfx = FakeDfx.install(tmp_path)
     dfx.add_extension("backup", TELL)
+    shell = Shell(settings={"version": "0.32.0"}, argv=argv, environ=dfx.environment)
+    assert find_extension(shell, argv) == ("backup", passed)
+    assert find_extension(shell, ["identity", "whoami"]) is None
+
+
+def test_an_extension_runs_in_the_project_with_the_cache_as_its_last_words(tmp_path: Path) -> None:
+    dfx = FakeDfx.install(tmp_path)
+    dfx.add_extension("backup", TELL)
     root = tmp_path / "project"
     (root / "src").mkdir(parents=True)
     (root / "dfx.json").write_text("{}")
-    told = dfx.run(*argv, cwd=root / "src")
+    told = dfx.run("--identity", "al", "backup", "create", "x", cwd=root / "src")
     assert told.returncode == 0, told.stderr
     cwd, *words = told.stdout.splitlines()
     assert cwd == str(root.resolve())  # not where the user is
-    assert words == [*passed, "--dfx-cache-path", str(dfx.cache)]
+    assert words == ["create", "x", "--dfx-cache-path", str(dfx.cache)]
     assert told.stderr == ""  # no notice for extensions
     dfx.check()
 

@@ -20,11 +20,10 @@ from tests.fakes.dfx.shell import DEPRECATION, ArgumentsError, DfxError, Shell
 from tests.fakes.dfx.subnet import Subnet
 
 
-def main(settings_path: str, argv: list[str]) -> int:
+def main(settings_path: str, argv: list[str], *, environ: dict[str, str] | None = None) -> int:
     """Run one command line."""
-    extension.die_on_interrupt()
     settings = json.loads(Path(settings_path).read_text())
-    shell = Shell(settings=settings, argv=argv, environ=dict(os.environ))
+    shell = Shell(settings=settings, argv=argv, environ=environ or dict(os.environ))
     try:
         return _run(shell, argv)
     except ArgumentsError as err:
@@ -165,7 +164,3 @@ def _canister(canister: Canister, words: list[str], parsed: Parsed) -> None:
             transfer.download(canister, parsed)
         case ["snapshot", "upload"]:
             transfer.upload(canister, parsed)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1], sys.argv[2:]))

@@ -18,6 +18,8 @@ from pathlib import Path
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from tests.fakes.dfx.dfx import main
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 VERSIONS = ("0.25.0", "0.30.1", "0.32.0")
@@ -29,8 +31,11 @@ import sys
 if sys.argv[1:] == ["--version"]:  # without half a second of imports
     print("dfx {version}")
     sys.exit(0)
+sys.modules["httpx._main"] = None  # httpx's command line, with a tenth of a second of imports
 sys.path.insert(0, {repository!r})
+from tests.fakes.dfx.extension import die_on_interrupt
 from tests.fakes.dfx.dfx import main
+die_on_interrupt()
 sys.exit(main({settings!r}, sys.argv[1:]))
 """
 
@@ -167,6 +172,10 @@ class FakeDfx:
             timeout=60,
             check=False,
         )
+
+    def run_inside(self, *argv: str, **environment: str) -> int:
+        """Run it in this very process, for command lines that it does not get far with."""
+        return main(str(self._settings), list(argv), environ=self.environment | environment)
 
     def refused(self) -> list[dict[str, object]]:
         """The argvs that it did not know, and why; and forget them."""
