@@ -146,6 +146,8 @@ def _check_signatures(
             node = cbor.field(_map(entry), "identity", bytes, "the node's signature")
         except NetworkError as error:
             raise CertificateError(error.message) from None
+        if not 0 <= timestamp < 2**64:
+            raise CertificateError("the node's signature has no time that there is")
         check_time(timestamp, now, "the node's signature")
         message = _RESPONSE_DOMAIN + hash_of_map({**response, "timestamp": timestamp})
         try:

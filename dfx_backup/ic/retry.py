@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from dfx_backup.errors import CertificateError, NetworkError, RejectError, UnknownOutcomeError
-from dfx_backup.ic.transport import HttpStatusError, TransportError
+from dfx_backup.ic.http_errors import HttpStatusError, TransportError
 
 _T = TypeVar("_T")
 

@@ -15,7 +15,10 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from dfx_backup.errors import NetworkError, ProjectError
+from dfx_backup.errors import ProjectError
+from dfx_backup.ic.http_errors import HttpStatusError, TransportError
+
+__all__ = ["Answer", "Endpoint", "HttpStatusError", "Transport", "TransportError"]
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """Most that is read of an answer: replies have at most 3 MiB, and their certificate little more."""
@@ -27,48 +30,6 @@ _POOL_SIZE = 64
 _SEND_BYTES = 256 * 1024
 _READ_BYTES = 512 * 1024
 _MAX_RETRY_AFTER_S = 30.0
-
-
-class TransportError(NetworkError):
-    """No usable answer came back.
-
-    Attributes:
-        sent: whether the request can have reached the replica.
-        final: whether trying again is of no use.
-    """
-
-    def __init__(
-        self, message: str, *, sent: bool, final: bool = False, hint: str | None = None
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.sent = sent
-        self.final = final
-
-
-class HttpStatusError(NetworkError):
-    """The replica answered with an HTTP error.
-
-    Attributes:
-        status: the HTTP status.
-        retry_after_s: seconds to wait that the server asked for, or None.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        status: int,
-        retry_after_s: float | None = None,
-        hint: str | None = None,
-    ) -> None:
-        super().__init__(message, hint=hint)
-        self.status = status
-        self.retry_after_s = retry_after_s
-
-    @property
-    def final(self) -> bool:
-        """Whether trying again is of no use: 4xx except 429."""
-        return self.status != 429 and self.status < 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The wire against the embedded replica, which shares no code with it."""
 
+import contextlib
 import os
 import threading
 import time
@@ -19,6 +20,8 @@ from dfx_backup.errors import (
 from dfx_backup.ic import candid as c
 from dfx_backup.ic.agent import BackupAgent
 from dfx_backup.ic.canister_settings import Audience, CanisterSettings, Visibility
+from dfx_backup.ic.envelope import call_content, sign
+from dfx_backup.ic.http_errors import HttpStatusError
 from dfx_backup.ic.management import ManagementCanister
 from dfx_backup.ic.outcome import ReplyPrunedError
 from dfx_backup.ic.principal import Principal
@@ -324,6 +327,24 @@ def test_sixty_reads_at_once(
     for thread in threads:
         thread.join(60)
     assert b"".join(parts[number] for number in range(60)) == whole
+
+
+def test_every_altered_byte_of_an_envelope_is_refused(
+    agent: BackupAgent, canister: CanisterId
+) -> None:
+    target = Principal.from_text(canister)
+    content = call_content(target, "run", scribe_order(WRITE, 0, b"x"), nonce=bytes(16))
+    request = sign(Ed25519Signer(), content, now=time.time(), expiry_s=240)
+    session = agent.session
+    believed = []
+    for at in range(3, len(request.body)):  # the tag in front says nothing
+        raw = bytearray(request.body)
+        raw[at] ^= 0x80 if at % 3 else 0x01
+        with contextlib.suppress(HttpStatusError):
+            session.send_call(replace(request, body=bytes(raw)), target, 5)
+            believed.append(at)
+    assert believed == []
+    assert session.send_call(request, target, 5).status == 200
 
 
 def test_a_clock_that_is_wrong_is_told_with_a_hint(

@@ -72,6 +72,8 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a second, wrong one": lambda answer: answer["signatures"].append(
         {**answer["signatures"][0], "signature": bytes(64)}
     ),
+    "a time without end": lambda answer: answer["signatures"][0].update(timestamp=2**2000),
+    "a time before time": lambda answer: answer["signatures"][0].update(timestamp=-(2**2000)),
     "no map": lambda answer: answer.update(signatures=[5]),
     "a time that is true": lambda answer: answer["signatures"][0].update(timestamp=True),
     "a refusal instead": lambda answer: answer.update(
