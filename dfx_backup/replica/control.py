@@ -119,6 +119,7 @@ class Control:
             raise UsageError("'canister_id' is missing")
         with self._replica.lock:
             self._replica.canister(canister_id).cycles = fields.number("cycles", None)
+            self._replica.commit()
         return {}
 
     def _faults_get(self, request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -90,6 +90,8 @@ class Edge:
         sleep: waits so many seconds.
         sync_timeout_s: how long a call waits for its answer before 202.
         log: of calls.
+        now_ns: the time that is certified; None takes the replica's, which has to wait for the
+            message that is being executed.
     """
 
     def __init__(
@@ -102,8 +104,10 @@ class Edge:
         sleep: Callable[[float], object] = time.sleep,
         sync_timeout_s: float = SYNC_TIMEOUT_S,
         log: RequestLog | None = None,
+        now_ns: Callable[[], int] | None = None,
     ) -> None:
         self.replica = replica
+        self._now_ns = now_ns or replica.now_ns
         self.keys = keys
         self.injector = injector or FaultInjector()
         self.log = log or RequestLog()
@@ -111,7 +115,9 @@ class Edge:
         self._sync_timeout_s = sync_timeout_s
         self._certifier = Certifier(keys)
         self._query_form = threading.local()
-        self._calls = CallDesk(replica, self.log, self.injector, executor or _Inline())
+        self._calls = CallDesk(
+            replica, self.log, self.injector, executor or _Inline(), self._now_ns
+        )
         self._reader = StateReader(
             replica,
             keys,
@@ -215,7 +221,7 @@ class Edge:
             raise RequestError(
                 f"The ingress message has {len(body)} bytes, allowed are {MAX_INGRESS}", status=413
             )
-        request = open_envelope(body, "call", self.replica.now_ns())
+        request = open_envelope(body, "call", self._now_ns())
         check_effective_id(request, route, self.replica, self.keys.subnet_id)
         self.injector.note("calls", request.method)
         seconds = self.injector.method_latency_s(request.method)
@@ -264,7 +270,7 @@ class Edge:
     # Queries
 
     def _query(self, route: Route, body: bytes) -> Response:
-        request = open_envelope(body, "query", self.replica.now_ns())
+        request = open_envelope(body, "query", self._now_ns())
         check_effective_id(request, route, self.replica, self.keys.subnet_id)
         self.injector.note("queries", request.method)
         seconds = self.injector.method_latency_s(request.method)
@@ -300,7 +306,7 @@ class Edge:
     # Read state
 
     def _read_state(self, route: Route, body: bytes) -> Response:
-        request = open_envelope(body, "read_state", self.replica.now_ns())
+        request = open_envelope(body, "read_state", self._now_ns())
         self._reader.check(request, route)
         tree = self._reader.tree(request.paths, route, self._certified_time())
         form: Form = "sharded" if route.version >= 3 else "flat"
@@ -310,7 +316,7 @@ class Edge:
         faults = self.injector.current
         wait_ns = int(faults.processing_s * 1e9)
         processing = bool(entry.finished_ns and wait_ns) and (
-            self.replica.now_ns() < entry.finished_ns + wait_ns
+            self._now_ns() < entry.finished_ns + wait_ns
         )
         if processing or (faults.prune_replies and entry.finished_ns):
             self.injector.count_injected("processing_s" if processing else "prune_replies")
@@ -325,7 +331,7 @@ class Edge:
         stale_s = self.injector.current.stale_time_s
         if stale_s:
             self.injector.count_injected("stale_time_s")
-        return max(0, self.replica.now_ns() - int(stale_s * 1e9))
+        return max(0, self._now_ns() - int(stale_s * 1e9))
 
     def _certify(
         self, tree: Tree, paths: list[tuple[bytes, ...]] | tuple[tuple[bytes, ...], ...], form: Form
@@ -340,7 +346,7 @@ class Edge:
             paths,
             form=form,
             ranges=self._ranges(),
-            now_ns=self.replica.now_ns(),
+            now_ns=self._now_ns(),
             defect=defect,
         )
 

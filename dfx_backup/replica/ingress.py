@@ -1,6 +1,7 @@
 """Calls on their way into the replica: accepted, executed once, late, or not at all."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -51,8 +52,14 @@ class CallDesk:
     """
 
     def __init__(
-        self, replica: Replica, log: RequestLog, injector: FaultInjector, executor: Executor
+        self,
+        replica: Replica,
+        log: RequestLog,
+        injector: FaultInjector,
+        executor: Executor,
+        now_ns: Callable[[], int],
     ) -> None:
+        self._now_ns = now_ns
         self._replica = replica
         self._log = log
         self._injector = injector
@@ -119,7 +126,7 @@ class CallDesk:
         reject = Reject(fault.reject_code, fault.message, fault.error_code)
         if not fault.certified:
             raise reject
-        self._log.finish(entry, reject, self._replica.now_ns())
+        self._log.finish(entry, reject, self._now_ns())
         return True
 
     def _start(self, entry: Entry) -> "Future[None]":
@@ -131,7 +138,7 @@ class CallDesk:
                 self._timers.discard(timer)
                 if self._closed:
                     return
-            if self._replica.now_ns() > entry.request.ingress_expiry:
+            if self._now_ns() > entry.request.ingress_expiry:
                 self._log.refuse(entry, None)
             else:
                 self._start(entry).result()
@@ -165,7 +172,7 @@ class CallDesk:
         assert result is not None
         if isinstance(result, bytes) and entry.request.method == _CHUNK_METHOD:
             result = self._maybe_corrupt(result)
-        self._log.finish(entry, result, self._replica.now_ns())
+        self._log.finish(entry, result, self._now_ns())
 
     def _maybe_corrupt(self, reply: bytes) -> bytes:
         if len(reply) <= _CHUNK_HEAD or not self._injector.corrupts_chunk():

@@ -49,6 +49,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         authorization = self.headers.get("Authorization", "")
         response = self.server.serve(self.command, self.path, body, authorization)
+        _log.debug("%s %s %d", self.command, self.path, response.status)
         if response.hang_s:
             self.server.stopping.wait(response.hang_s)
         if response.drop:

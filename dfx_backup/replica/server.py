@@ -32,7 +32,7 @@ FORGET_S: Final = 5.0
 
 
 class Clock:
-    """A clock that tests may push forward.
+    """A clock that tests may push forward, and that never goes back.
 
     Args:
         base_ns: the clock below it, nanoseconds since 1970.
@@ -41,10 +41,12 @@ class Clock:
     def __init__(self, base_ns: Callable[[], int] = time.time_ns) -> None:
         self._base_ns = base_ns
         self._offset_ns = 0
+        self._last_ns = 0
 
     def __call__(self) -> int:
         """Nanoseconds since 1970."""
-        return self._base_ns() + self._offset_ns
+        self._last_ns = max(self._last_ns, self._base_ns() + self._offset_ns)
+        return self._last_ns
 
     def advance(self, seconds: float) -> None:
         """Let time jump forward.
@@ -116,6 +118,7 @@ class ReplicaServer:
             executor=self._executor,
             sleep=self.stopping.wait,
             sync_timeout_s=sync_timeout_s,
+            now_ns=self._clock,
         )
         if control and state_dir is not None:
             self._control = Control(self.replica, self.faults, self._clock.advance)

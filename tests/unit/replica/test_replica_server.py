@@ -32,6 +32,12 @@ COUNTER = wasmtime.wat2wasm("""
     (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
     (call $answer (i32.const 4)))
   (func (export "canister_update big") (call $answer (i32.const 2000000)))
+  (func (export "canister_update slow") (local $left i64)
+    (local.set $left (i64.const 1500000000))
+    (loop $again
+      (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+      (br_if $again (i64.ne (local.get $left) (i64.const 0))))
+    (call $answer (i32.const 4)))
   (func (export "canister_query get") (call $answer (i32.const 4)))
   (func (export "canister_query now")
     (i64.store (i32.const 8) (call $time))
@@ -156,6 +162,33 @@ def test_many_connections_at_once(server: ReplicaServer) -> None:
     assert not failures
     with Client(server) as client:
         assert client.query(canister_id, "get") == (180).to_bytes(4, "little")
+
+
+def test_a_long_message_is_polled_while_it_executes() -> None:
+    with ReplicaServer.start(sync_timeout_s=0.1) as server, Client(server) as client:
+        canister_id = deployed(server)
+        content = small.call(canister_id, "slow", sender=ME.principal)
+        request_id = small.hash_value(content)
+        path = f"/api/v4/canister/{to_text(canister_id)}/call"
+        assert client.request(path, small.envelope(content, ME)) == (202, b"")
+        seen: list[Any] = []
+        while seen[-1:] != [b"replied"]:
+            read = small.read([b"request_status", request_id], sender=ME.principal)
+            began = time.monotonic()
+            certificate = client.send(canister_id, read, 3)["certificate"]
+            assert time.monotonic() - began < 0.5
+            tree = small.check_certificate(certificate, server.root_key)
+            seen.append(small.lookup(tree, b"request_status", request_id, b"status"))
+            time.sleep(0.02)
+        assert seen[0] == b"processing"
+
+
+def test_one_replica_to_a_state_directory(tmp_path: Path) -> None:
+    with ReplicaServer.start(state_dir=tmp_path, control=True) as server:
+        with pytest.raises(BackupError) as caught:
+            ReplicaServer.start(state_dir=tmp_path, control=True)
+        assert str(tmp_path) in caught.value.message
+        assert ControlFile.read(tmp_path).url == server.url
 
 
 def test_state_and_keys_survive_a_restart(tmp_path: Path) -> None:
