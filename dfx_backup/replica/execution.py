@@ -122,7 +122,7 @@ class Executor:
         touched: list[tuple[Instance, list[tuple[int, int]]]] = []
         for canister in canisters:
             instance = self._instances.get(canister.canister_id)
-            if instance is None or instance.heap is None:
+            if instance is None or instance.heap is None or not instance.is_dirty:
                 continue
             runs = instance.heap.changes()
             if instance.size() > canister.heap.size:

@@ -43,6 +43,7 @@ class Instance:
 
     Attributes:
         globals: bits of the kept globals as of the last settle or rollback.
+        is_dirty: whether anything ran since then.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Instance:
             Reject: IC0505, the module can't be compiled.
             Trap: instantiation fails, for example a data segment out of bounds.
         """
+        self.is_dirty = False
         self._engine = engine
         self._store = engine.new_store()
         # pages are counted against it at instantiation too
@@ -237,6 +239,7 @@ class Instance:
         return left.value
 
     def _run(self, function: Any, argument: Any, frame: Frame, limit: int) -> None:  # noqa: ANN401 - ctypes structs of wasmtime
+        self.is_dirty = True
         self._set_fuel(limit)
         frame.enter(self, limit)
         self._engine.frame = frame
@@ -291,11 +294,14 @@ class Instance:
 
     def rollback(self) -> bool:
         """Drop all changes; False when that needs a new instance."""
+        if not self.is_dirty:
+            return True
         if self.heap is not None and not self.heap.rollback():
             return False
         for one, old, now in zip(self._globals, self.globals, self._read_globals(), strict=True):
             if old != now:
                 self._set_global(one, old)
+        self.is_dirty = False
         return True
 
     def settle(self, runs: list[tuple[int, int]]) -> None:
@@ -303,6 +309,7 @@ class Instance:
         if self.heap is not None:
             self.heap.settle(runs)
         self.globals = self._read_globals()
+        self.is_dirty = False
 
 
 def _explain(trap: wasmtime.Trap, limit: int) -> Trap:

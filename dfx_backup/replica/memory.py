@@ -257,6 +257,10 @@ class BlobStore:
 
 
 def _copy_range(source: int, target: int, start: int, end: int) -> None:
+    if sys.platform == "linux":
+        os.lseek(target, start, os.SEEK_SET)
+        while start < end:
+            start += os.sendfile(target, source, start, end - start)
     while start < end:
         step = min(_COPY_STEP, end - start)
         start += os.pwrite(target, os.pread(source, step, start), start)
