@@ -13,6 +13,7 @@ from dfx_backup.errors import (
     ProjectError,
     RefusedError,
     RejectError,
+    ToolError,
     UnknownOutcomeError,
     UsageError,
 )
@@ -455,3 +456,18 @@ def test_the_journal_is_on_the_disk_before_the_stop_leaves(
     create(world.run, world.target, PLAIN)
     assert '"kind": "stop"' in seen[0]
     assert '"was_running": true' in seen[0]
+
+
+def test_a_tool_that_failed_after_the_snapshot_was_taken_took_it(world: World) -> None:
+    world.subnet.fail("take_canister_snapshot", How.RAISE, error=ToolError("dfx crashed"))
+    result = create(world.run, world.target, PLAIN)
+    assert world.ids == [result.snapshot.snapshot_id]
+
+
+def test_a_tool_that_failed_to_take_is_an_error(world: World) -> None:
+    world.subnet.fail("take_canister_snapshot", How.RAISE_BEFORE, error=ToolError("dfx crashed"))
+    with pytest.raises(ToolError, match="crashed"):
+        create(world.run, world.target, PLAIN)
+    assert world.called("take_canister_snapshot") == 0
+    assert world.is_running
+    assert not world.journal_files

@@ -192,9 +192,7 @@ def test_waiting_for_the_lock_ends(world: World) -> None:
 
 def test_other_canisters_are_not_locked(world: World) -> None:
     other = world.subnet.create()
-    elsewhere = replace(
-        world.target, ref=replace(world.target.ref, canister_id=other, name=None)
-    )
+    elsewhere = replace(world.target, ref=replace(world.target.ref, canister_id=other, name=None))
     with (
         canister_lock(world.run, world.target, purpose="one"),
         canister_lock(world.run, elsewhere, purpose="other"),

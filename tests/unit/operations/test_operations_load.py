@@ -17,7 +17,7 @@ from dfx_backup.operations.snapshot_delete import delete, plan_delete
 from dfx_backup.operations.snapshot_listing import list_snapshots
 from dfx_backup.operations.snapshot_load import load, plan_load
 from tests.fakes.memory_management import How, reject
-from tests.fakes.operations_world import NETWORK_ID, World
+from tests.fakes.operations_world import NETWORK_ID, KilledError, World
 
 
 def kept(world: World) -> SnapshotId:
@@ -244,3 +244,20 @@ def test_what_an_unfinished_run_needs_is_not_deleted(world: World) -> None:
     assert pending(world.state)[0].network_id == NETWORK_ID
     with pytest.raises(RefusedError, match="not finished"):
         delete(world.run, world.target, SnapshotId(world.ids[-1]))
+
+
+def test_recover_keeps_the_canister_stopped_until_a_late_load_has_come(world: World) -> None:
+    good = kept(world)
+    world.subnet.fail("load_canister_snapshot", How.RAISE_BEFORE, error=KilledError())
+    with pytest.raises(KilledError):
+        load(world.run, world.target, LoadOptions(snapshot=good))
+    world.reborn()
+    world.subnet.later(50, lambda: setattr(world.chat, "content", b"Hi there!"))
+
+    done = recover(world.run, (world.target,)).recovered[0]
+
+    assert world.is_running
+    assert any("not known" in text for text in done.warnings)
+    world.chat.content = b"written after"
+    world.later()
+    assert world.chat.content == b"written after"
