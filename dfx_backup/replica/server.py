@@ -7,12 +7,13 @@ create canisters. So it binds to nothing but loopback.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final, Self
 
-from dfx_backup.errors import UsageError
+from dfx_backup.errors import DamageError, LockedError, ProjectError, UsageError
 from dfx_backup.replica.control import MAX_CONTROL_BODY, Control
 from dfx_backup.replica.control_client import CONTROL_PREFIX, ControlFile
 from dfx_backup.replica.http import MAX_BODY, Edge, Response, describe, text_response
@@ -97,14 +98,15 @@ class ReplicaServer:
         self._control_file: ControlFile | None = None
         self._control: Control | None = None
         try:
-            self.keys = ReplicaKeys.load_or_create(state_dir, delegation=delegation, seed=seed)
-            self.replica: Replica = NetworkReplica(
-                state_dir=state_dir,
-                cache_dir=cache_dir,
-                now_ns=self._clock,
-                limits=limits,
-                charge_cycles=charge_cycles,
-            )
+            with _state_errors(state_dir):
+                self.keys = ReplicaKeys.load_or_create(state_dir, delegation=delegation, seed=seed)
+                self.replica: Replica = NetworkReplica(
+                    state_dir=state_dir,
+                    cache_dir=cache_dir,
+                    now_ns=self._clock,
+                    limits=limits,
+                    charge_cycles=charge_cycles,
+                )
         except BaseException:
             self._server.server_close()
             raise
@@ -167,6 +169,8 @@ class ReplicaServer:
         Raises:
             UsageError: another address than loopback, or `control` without `state_dir`.
             NetworkError: the port is taken.
+            LockedError: another replica uses the state directory.
+            ProjectError: the state directory can't be used.
             DamageError: the state directory can't be read.
         """
         return cls(
@@ -247,6 +251,22 @@ class ReplicaServer:
             if time.monotonic() >= next_forget:
                 self.edge.log.forget(self.replica.now_ns())
                 next_forget = time.monotonic() + FORGET_S
+
+
+@contextmanager
+def _state_errors(state_dir: Path | None) -> Iterator[None]:
+    """Say in our own words what is wrong with a state directory."""
+    try:
+        yield
+    except BlockingIOError as error:
+        raise LockedError(
+            f"{state_dir}: another replica is using this state directory",
+            hint="Stop that replica, or choose another directory",
+        ) from error
+    except OSError as error:
+        raise ProjectError(f"{state_dir} can't be used: {error.strerror or error}") from error
+    except ValueError as error:
+        raise DamageError(f"{state_dir} can't be read: {error}") from error
 
 
 def _body_limit(path: str) -> int:

@@ -13,7 +13,14 @@ import cbor2
 import pytest
 import wasmtime
 
-from dfx_backup.errors import BackupError, NetworkError, ProjectError, RejectError, UsageError
+from dfx_backup.errors import (
+    BackupError,
+    LockedError,
+    NetworkError,
+    ProjectError,
+    RejectError,
+    UsageError,
+)
 from dfx_backup.replica.control_client import ControlClient, ControlFile
 from dfx_backup.replica.principal import to_text
 from dfx_backup.replica.server import ReplicaServer
@@ -185,10 +192,17 @@ def test_a_long_message_is_polled_while_it_executes() -> None:
 
 def test_one_replica_to_a_state_directory(tmp_path: Path) -> None:
     with ReplicaServer.start(state_dir=tmp_path, control=True) as server:
-        with pytest.raises(BackupError) as caught:
+        with pytest.raises(LockedError, match="another replica") as caught:
             ReplicaServer.start(state_dir=tmp_path, control=True)
         assert str(tmp_path) in caught.value.message
         assert ControlFile.read(tmp_path).url == server.url
+
+
+def test_state_directories_that_are_none(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(ProjectError, match="file"):
+        ReplicaServer.start(state_dir=file)
 
 
 def test_state_and_keys_survive_a_restart(tmp_path: Path) -> None:
