@@ -135,7 +135,7 @@ class _Way:
             self.project,
             self._network_name(),
             places=self._run.places,
-            root_key=None if pinned is None else _root_key(pinned),
+            root_key=None if pinned is None else read_root_key(pinned, "--root-key"),
         )
 
     def _network_name(self) -> str | None:
@@ -273,8 +273,3 @@ def _way(
     run: Run, *, changes: bool, restores: bool = False, network: Network | None = None
 ) -> _Way:
     return _Way(run, changes=changes, restores=restores, network=network)
-
-
-def _root_key(typed: str) -> bytes:
-    """The key of `--root-key`, in hexadecimal or from a file that holds it."""
-    return read_root_key(typed, "--root-key")

@@ -80,5 +80,5 @@ class Shared:
         False
     )
     verbose: Annotated[
-        bool, typer.Option("--verbose", help="Print the traceback of an unexpected error.")
+        bool, typer.Option("--verbose", help="Log what is done to stderr, and tracebacks of bugs.")
     ] = False

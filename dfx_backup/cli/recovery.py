@@ -9,6 +9,7 @@ from dfx_backup.cli import recover_view as view
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Run, recover_hint
 from dfx_backup.errors import BackupError, RefusedError, UsageError
+from dfx_backup.model import Network
 from dfx_backup.operations.pending import Pending, discard, pending
 from dfx_backup.operations.recover import RecoverPlan, plan_recover, recover
 from dfx_backup.operations.target import Target
@@ -117,13 +118,13 @@ def _matching(entries: tuple[Pending, ...], typed: str, run: Run) -> tuple[Pendi
         or (
             entry.canister is not None
             and typed in (entry.canister.name, entry.canister.canister_id)
-            and (network is None or entry.network is None or _is(entry.network.name, network))
+            and (network is None or _is(entry.network, network))
         )
     )
 
 
-def _is(known: str, typed: str) -> bool:
-    return known == typed.rstrip("/")
+def _is(known: Network | None, typed: str) -> bool:
+    return known is not None and typed.rstrip("/") in (known.name, known.url)
 
 
 def _only(entries: tuple[Pending, ...], typed: str, run: Run) -> Pending:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, get_type_hin
 
 import typer
 
-from dfx_backup.cli import confirm, context, progress_view
+from dfx_backup.cli import confirm, context, progress_view, verbose
 from dfx_backup.cli.context import Surroundings
 from dfx_backup.cli.options import Shared
 from dfx_backup.cli.output import Report
@@ -179,7 +179,9 @@ def _with_shared_options(
 def _begin(session: Session, shared: Shared) -> Run:
     """Open the command's run: how it tells, and where the user's files are."""
     surroundings = session.surroundings
-    session.verbose = shared.verbose
+    if shared.verbose:
+        session.verbose = True
+        session.exits.enter_context(verbose.logging_to(surroundings.stderr, session.secrets))
     session.view = progress_view.make_view(
         surroundings.stderr,
         environment=surroundings.variable,
@@ -205,6 +207,7 @@ def _tell_pending(run: Run) -> None:
 def recover_hint(program: str, entry: "Pending") -> str:
     """The sentence that names the command to run for an interrupted run."""
     if entry.canister is None or entry.network is None:
-        return f"See `{program} recover`."
+        file = entry.path.name
+        return f"If its canister runs, drop it: `{program} recover {file} --discard`."
     name = f"{entry.canister.canister_id} --network {entry.network.name}"
     return f"Run `{program} recover {name}`."
