@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dfx_backup.drivers import dfx_argv, dfx_output, process
 from dfx_backup.drivers.base import BeforeSend, Capabilities, Driver, ignore_sent
-from dfx_backup.drivers.dfx_errors import EXPIRY_S, Failure, classify, unknown_outcome
+from dfx_backup.drivers.dfx_errors import classify
 from dfx_backup.drivers.environment import child_environment, locate
+from dfx_backup.drivers.failures import EXPIRY_S, Failure, unknown_outcome
 from dfx_backup.drivers.features import DfxFeature, ToolVersion, require_dfx
 from dfx_backup.drivers.terminal import Question
 from dfx_backup.errors import WrongKeyError
@@ -27,7 +28,8 @@ CALL_TIMEOUT_S = 360.0
 """How long one dfx may take: the five minutes that it polls for an answer, and a margin."""
 
 _PROBE_TIMEOUT_S = 30.0
-_PROMPT = r"[Pp]lease enter the passphrase for your identity: (?!\[hidden\])"  # not the echo of an answer
+# Not the echo of an answer, which repeats the prompt.
+_PROMPT = r"[Pp]lease enter the passphrase for your identity: (?!\[hidden\])"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,100 +6,19 @@ else is a chain of lines `Error: …` and `Caused by: …`, older versions add b
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from dfx_backup.drivers.dfx_argv import PLAINTEXT_OFF
-from dfx_backup.drivers.process import Finished, ProgramFailedError
-from dfx_backup.errors import (
-    BackupError,
-    NetworkError,
-    ProjectError,
-    RejectError,
-    UnknownOutcomeError,
-    WrongKeyError,
-)
+from dfx_backup.drivers.failures import USAGE_CODE, Failure
+from dfx_backup.errors import BackupError, NetworkError, ProjectError, RejectError, WrongKeyError
 
-EXPIRY_S = 300.0
-"""Seconds for which a call that dfx signed may still execute: the replica's own upper limit."""
-
-_REJECT = re.compile(
-    r"reject code (\w+), reject message (.*?), error code (?:Some\(\"(\w+)\"\)|None)", re.DOTALL
-)
-_REJECT_CODES = {
-    "SysFatal": 1,
-    "SysTransient": 2,
-    "DestinationInvalid": 3,
-    "CanisterReject": 4,
-    "CanisterError": 5,
-    "SysUnknown": 6,
-}
-_ERROR_LINE = re.compile(r"^(?:Error|Caused by): *(.+)$", re.MULTILINE)
 _IDENTITY = re.compile(r"The (\S+) identity is not stored securely")
 _MISSING_IDENTITY = re.compile(r"Identity (\S+) does not exist at")
-_USAGE_CODE = 2
 
 _REJECT_HINTS = {
     "IC0207": "top the canister up: dfx canister deposit-cycles AMOUNT CANISTER",
     "IC0210": "the subnet limits how fast it takes snapshots; try again in some minutes",
     "IC0512": "use the identity of a controller: `--identity NAME`",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """A run of dfx that failed, and what is known about it besides its output.
-
-    Attributes:
-        finished: the run.
-        doing: what was being done, such as `stop canister rwlgt-iiaaa-aaaaa-aaaaa-cai`.
-        sends: it was to change something, so that a lost answer matters.
-        now: seconds since the epoch.
-    """
-
-    finished: Finished
-    doing: str
-    sends: bool
-    now: float
-
-    @property
-    def text(self) -> str:
-        """Everything that it printed."""
-        return self.finished.text
-
-    @property
-    def reason(self) -> str:
-        """The chain of causes in one line, or the last line when there is none."""
-        found = _ERROR_LINE.findall(self.text)
-        if found:
-            return ": ".join(line.strip().rstrip(".") for line in found)
-        lines = [line for line in self.text.splitlines() if line.strip()]
-        return lines[-1].strip() if lines else "it printed nothing"
-
-    def message(self, why: str) -> str:
-        """One sentence: what could not be done, and why."""
-        return f"could not {self.doing}: {why}"
-
-    def lost(self, why: str, *, hint: str | None = None) -> NetworkError:
-        """The answer did not come: unknown outcome of a call, else a plain network error."""
-        if not self.sends:
-            return NetworkError(self.message(why), hint=hint)
-        return unknown_outcome(self.doing, why, now=self.now, hint=hint)
-
-    def failed(self, why: str, *, hint: str | None = None) -> ProgramFailedError:
-        """Nothing was sent: dfx failed by itself."""
-        return self.finished.failed(self.message(why), hint=hint)
-
-
-def unknown_outcome(
-    doing: str, why: str, *, now: float, hint: str | None = None
-) -> UnknownOutcomeError:
-    """A call that dfx may have signed until now may execute until its expiry."""
-    return UnknownOutcomeError(
-        f"could not see the outcome of: {doing}: {why}",
-        request_id=None,
-        expires_at=now + EXPIRY_S,
-        hint=hint or "the canister's status and its list of snapshots tell what happened",
-    )
 
 
 def classify(failure: Failure) -> BackupError:
@@ -109,32 +28,14 @@ def classify(failure: Failure) -> BackupError:
         if error is not None:
             return error
     if failure.finished.code < 0:
-        return _killed(failure)
+        return failure.killed("dfx")
     if failure.sends and _ATTEMPTED.search(failure.text):
         return failure.lost(failure.reason)
     return failure.failed(failure.reason)
 
 
-def _killed(failure: Failure) -> BackupError:
-    why = f"dfx was killed by signal {-failure.finished.code}"
-    return failure.lost(why) if failure.sends else failure.failed(why)
-
-
 def _rejected(failure: Failure) -> BackupError | None:
-    found = _REJECT.search(failure.text)
-    if found is None:
-        return None
-    name, text, error_code = found.groups()
-    hint = _REJECT_HINTS.get(error_code or "")
-    if error_code == "IC0406" and "maximum number of snapshots" in text:
-        hint = "delete a snapshot, or replace one with `--replace ID`"
-    return RejectError(
-        failure.message(f"the replica refused: {text}"),
-        reject_code=_REJECT_CODES.get(name, 5),
-        reject_message=text,
-        error_code=error_code,
-        hint=hint,
-    )
+    return failure.rejected(_REJECT_HINTS)
 
 
 def _no_controller(failure: Failure) -> BackupError | None:
@@ -211,13 +112,7 @@ def _replica_down(failure: Failure) -> BackupError | None:
 def _unknown_canister(failure: Failure) -> BackupError | None:
     if "canister_not_found" not in failure.text:
         return None
-    return RejectError(
-        failure.message("there is no such canister on this network"),
-        reject_code=3,
-        reject_message="canister_not_found",
-        error_code="IC0301",
-        hint="check the canister's id and `--network`",
-    )
+    return failure.unknown_canister("canister_not_found")
 
 
 def _no_answer(failure: Failure) -> BackupError | None:
@@ -235,7 +130,7 @@ def _no_answer(failure: Failure) -> BackupError | None:
 
 
 def _misunderstood(failure: Failure) -> BackupError | None:
-    if failure.finished.code != _USAGE_CODE:
+    if failure.finished.code != USAGE_CODE:
         return None
     return failure.failed(
         "dfx does not know these arguments", hint="another version of dfx may; see `dfx --version`"

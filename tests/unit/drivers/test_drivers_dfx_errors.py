@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfx_backup.drivers.dfx_errors import Failure, classify
+from dfx_backup.drivers.dfx_errors import classify
+from dfx_backup.drivers.failures import Failure
 from dfx_backup.drivers.process import Finished, ProgramFailedError
 from dfx_backup.errors import (
     BackupError,
