@@ -66,7 +66,7 @@ def test_every_altered_byte_of_a_certificate_is_refused() -> None:
     assert believed == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_certificates_altered_anyhow_never_say_something_else(data: st.DataObject) -> None:
     raw = bytearray(CERTIFICATE)
@@ -77,7 +77,7 @@ def test_certificates_altered_anyhow_never_say_something_else(data: st.DataObjec
     assert found is None or same(found)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_is_no_certificate(raw: bytes) -> None:
     assert told(raw) is None
@@ -201,7 +201,7 @@ def typed_values(draw: st.DrawFn, depth: int = 3) -> tuple[c.Type, c.Value]:
     return c.variant(types), (names[0], parts[names[0]][1])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(typed_values(), max_size=3))
 def test_candid_round_trips(arguments: list[tuple[c.Type, c.Value]]) -> None:
     types = [type_ for type_, _ in arguments]
@@ -213,7 +213,7 @@ def test_candid_round_trips(arguments: list[tuple[c.Type, c.Value]]) -> None:
     assert c.decode(encoded, [*types, c.Opt(c.TEXT)]) == [*values, None]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(typed_values(), typed_values())
 def test_candid_of_another_type_is_an_error_or_a_value_but_no_crash(
     sent: tuple[c.Type, c.Value], wanted: tuple[c.Type, c.Value]
@@ -244,7 +244,7 @@ STATUS_REPLY = c.encode(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_damaged_candid_is_an_error_or_a_value_but_no_crash(data: st.DataObject) -> None:
     raw = bytearray(STATUS_REPLY)

@@ -276,13 +276,13 @@ def test_an_unreachable_network_is_no_unknown_outcome(times: Time) -> None:
 
 
 def test_a_server_that_never_answers_does_not_hold_us(network: FakeNetwork) -> None:
-    made = Session(network.url, Ed25519Signer(), timeout_s=0.2)
+    made = Session(network.url, Ed25519Signer(), timeout_s=0.1)
     made.root_key()
     network.faults["call"] += [fake.hang] * 20
     network.faults["read_state"] += [fake.hang] * 20
     began = time.monotonic()
     with pytest.raises(UnknownOutcomeError):
-        made.call(CANISTER, "echo", b"x", timeout_s=1.5)
+        made.call(CANISTER, "echo", b"x", timeout_s=0.8)
     assert time.monotonic() - began < 4
 
 
@@ -304,7 +304,7 @@ def test_a_server_that_drips_does_not_hold_us(network: FakeNetwork) -> None:
     network.faults["read_state"] += [drip] * 20
     began = time.monotonic()
     with pytest.raises(UnknownOutcomeError):
-        made.call(CANISTER, "echo", b"x", timeout_s=1.0)
+        made.call(CANISTER, "echo", b"x", timeout_s=0.6)
     assert time.monotonic() - began < 3
 
 
