@@ -23,8 +23,8 @@ _Pattern = (
 
 
 def without_escapes(text: str) -> str:
-    """The text as a reader sees it, without colours and cursor movements."""
-    return _ESCAPES.sub("", text)
+    """The text without colours and cursor movements; what a spinner overwrites is a line."""
+    return _ESCAPES.sub("", text).replace("\r", "\n")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -329,6 +329,24 @@ def test_much_output_at_a_terminal_is_read_to_its_end() -> None:
     assert done.stderr == "line\n" * 20000 + "end"
 
 
+def test_what_a_spinner_overwrites_is_a_line_of_its_own() -> None:
+    code = "import sys; sys.stderr.write('- Working\\r\\x1b[2KSnapshot ID: 00\\n')"
+    done = run(python(code), env={}, timeout_s=10, question=asking("unused"))
+    assert done.stderr == "- Working\nSnapshot ID: 00\n"
+
+
+def test_the_echo_of_an_accepted_answer_is_no_second_question() -> None:
+    code = ASKING.replace(
+        'print("after"',
+        'print("\\x1b[1A\\r\\x1b[2KPlease enter the passphrase for your identity: [hidden]", '
+        'file=sys.stderr)\n    print("after"',
+    )
+    question = Question(pattern=f"{PROMPT}: (?!\\[hidden)", answer=lambda: "correct horse")
+    done = run(python(code), env={}, timeout_s=20, question=question)
+    assert done.stdout == "before\nafter right\n"
+    assert "identity: [hidden]\n" in done.stderr
+
+
 def test_when_the_answer_can_not_be_had_the_program_is_ended_at_once() -> None:
     def absent() -> str:
         raise ToolError("the passphrase file is gone")
