@@ -6,13 +6,14 @@ of its own wire is used: every answer is verified, every refusal is an error, ev
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, NoReturn
 
 import ic.agent
 import ic.candid
 import ic.principal
 
-from dfx_backup.errors import BackupError
+from dfx_backup.errors import BackupError, NetworkError
 from dfx_backup.ic.candid_ic_py import UnreadTypeError, decode_like_ic_py
 from dfx_backup.ic.candid_reader import Shape
 from dfx_backup.ic.certificate import Certificate
@@ -110,6 +111,10 @@ class BackupAgent(ic.agent.Agent):
     def status(self) -> dict[str, object]:
         """The replica's status; nobody certifies it."""
         return self.session.status()
+
+    def watch(self, listener: Callable[[NetworkError], None]) -> AbstractContextManager[None]:
+        """Tell a listener of every request that fails; see `Transport.watch`."""
+        return self.session.watch(listener)
 
     def close(self) -> None:
         """Close the connections."""

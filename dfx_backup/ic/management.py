@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 from dfx_backup.errors import NetworkError
@@ -62,6 +63,9 @@ class Caller(Protocol):
     ) -> bytes:
         """Make an update call and return its certified reply."""
 
+    def watch(self, listener: Callable[[NetworkError], None]) -> AbstractContextManager[None]:
+        """Tell a listener of every request that fails, until the block ends."""
+
 
 class ManagementCanister:
     """Calls the management canister on behalf of an agent's identity.
@@ -79,6 +83,10 @@ class ManagementCanister:
     def __init__(self, agent: Caller, *, retry: RetryPolicy | None = None) -> None:
         self._agent = agent
         self._retry = retry or RetryPolicy()
+
+    def watch(self, listener: Callable[[NetworkError], None]) -> AbstractContextManager[None]:
+        """Tell a listener of every request that fails, also when it is made again."""
+        return self._agent.watch(listener)
 
     def status(self, canister: CanisterId) -> CanisterStatus:
         """`canister_status`."""

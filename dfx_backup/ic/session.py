@@ -7,6 +7,7 @@ never happens twice.
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 from dfx_backup.errors import NetworkError, ProjectError
 from dfx_backup.ic import cbor, root_keys
@@ -223,6 +224,10 @@ class Session:
             self.root_key()
         assert self._verifier is not None
         return self._verifier
+
+    def watch(self, listener: Callable[[NetworkError], None]) -> AbstractContextManager[None]:
+        """Tell a listener of every request that fails; see `Transport.watch`."""
+        return self.transport.watch(listener)
 
     def close(self) -> None:
         """Close the connections."""

@@ -3,6 +3,7 @@
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from dfx_backup.errors import ProjectError
+from dfx_backup.errors import NetworkError, ProjectError
 from dfx_backup.ic.http_errors import HttpStatusError, TransportError
 
 __all__ = ["Answer", "Endpoint", "HttpStatusError", "Transport", "TransportError"]
@@ -105,6 +106,7 @@ class Transport:
         self._timeout_s = timeout_s
         self._max_response = max_response
         self._monotonic = monotonic
+        self._listeners: tuple[Callable[[NetworkError], None], ...] = ()
         headers = {"accept-encoding": "identity", "user-agent": "dfx-backup"}
         self._pool: urllib3.PoolManager = (
             urllib3.PoolManager(num_pools=4, maxsize=_POOL_SIZE, headers=headers)
@@ -129,11 +131,32 @@ class Transport:
         """POST a CBOR body to a path; otherwise as `get`."""
         return self._request("POST", path, body, within_s)
 
+    @contextmanager
+    def watch(self, listener: Callable[[NetworkError], None]) -> Iterator[None]:
+        """Tell a listener of every request that fails, until the block ends.
+
+        Args:
+            listener: called with the error, in the thread that made the request.
+        """
+        self._listeners = (*self._listeners, listener)
+        try:
+            yield
+        finally:
+            self._listeners = tuple(each for each in self._listeners if each is not listener)
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()
 
     def _request(self, method: str, path: str, body: bytes | None, within_s: float) -> Answer:
+        try:
+            return self._exchange(method, path, body, within_s)
+        except (TransportError, HttpStatusError) as error:
+            for listener in self._listeners:
+                listener(error)
+            raise
+
+    def _exchange(self, method: str, path: str, body: bytes | None, within_s: float) -> Answer:
         deadline = self._monotonic() + within_s
         wait = max(0.001, min(self._timeout_s, within_s))
         headers = dict(self._pool.headers)

@@ -1,0 +1,1 @@
+"""Canister snapshots between a network and a folder: in slices, checked, resumable."""
