@@ -278,7 +278,7 @@ def stopped(
         interrupts: entered by the caller; signals are deferred inside.
         entry: the journal entry to begin with.
         stops: False leaves the canister as it is (live, or found stopped) but journals the calls.
-        top_up: cycles known to be missing, for the hint when it can't be started.
+        top_up: cycles that surely thaw the canister, for the hint when it can't be started.
 
     Raises:
         CanisterDownError: the canister could not be started.

@@ -209,9 +209,16 @@ class OpenEntry:
         self.entry = changed
 
     def sending(self, kind: CallKind) -> BeforeSend:
-        """What a driver calls right before a call of this kind leaves."""
+        """What a driver calls right before a call of this kind leaves.
+
+        A driver that signs anew has seen the call before refused; it never does after a lost
+        answer.
+        """
+        first = len(self.entry.calls)
 
         def journal_call(call: SentCall) -> None:
+            if len(self.entry.calls) > first:
+                self.settle(kind, Outcome.NOT_EXECUTED)
             sent = JournaledCall(kind=kind, request_id=call.request_id, expires_at=call.expires_at)
             self.note(calls=(*self.entry.calls, sent))
 
@@ -221,14 +228,13 @@ class OpenEntry:
         """How many calls of this kind were about to be sent."""
         return sum(call.kind is kind for call in self.entry.calls)
 
-    def settle(self, kind: CallKind, outcome: Outcome, *, every: bool = False) -> None:
-        """Note what became of the last call of this kind (or of every one of them)."""
+    def settle(self, kind: CallKind, outcome: Outcome) -> None:
+        """Note what became of the last call of this kind."""
         calls = list(self.entry.calls)
         for position in reversed(range(len(calls))):
             if calls[position].kind is kind:
                 calls[position] = replace(calls[position], outcome=outcome)
-                if not every:
-                    break
+                break
         self.note(calls=tuple(calls))
 
     def close(self) -> None:

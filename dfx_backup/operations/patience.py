@@ -2,11 +2,16 @@
 
 from dfx_backup.errors import (
     BackupError,
+    CertificateError,
     NetworkError,
+    ProjectError,
     RejectError,
     ToolError,
     UnknownOutcomeError,
+    UsageError,
+    WrongKeyError,
 )
+from dfx_backup.ic.http_errors import HttpStatusError, TransportError
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.target import Clock
 
@@ -27,8 +32,10 @@ def passes(error: BackupError) -> bool:
 
     An unknown outcome never counts: what became of that call must be found out first.
     """
-    if isinstance(error, UnknownOutcomeError):
+    if isinstance(error, UnknownOutcomeError | CertificateError):
         return False
+    if isinstance(error, TransportError | HttpStatusError):
+        return not error.final
     if isinstance(error, RejectError):
         text = error.reject_message.lower()
         return (
@@ -36,7 +43,7 @@ def passes(error: BackupError) -> bool:
             or (error.error_code == "IC0504" and "heap delta" in text)
             or "not currently loadable" in text
         )
-    return type(error) is NetworkError
+    return isinstance(error, NetworkError)
 
 
 def lasts(error: BackupError) -> bool:
@@ -47,9 +54,13 @@ def lasts(error: BackupError) -> bool:
 def was_not_executed(error: BackupError) -> bool:
     """Whether the error proves that the call did not execute and never will.
 
-    A certificate that does not hold proves nothing: that call was sent.
+    By the drivers' contract a `NetworkError` that is no unknown outcome says so, and what is wrong
+    with an identity or a project comes up before anything is sent. A certificate that does not
+    hold proves nothing, and neither does a program that failed for another reason.
     """
-    return isinstance(error, RejectError) or type(error) is NetworkError
+    if isinstance(error, UnknownOutcomeError | CertificateError):
+        return False
+    return isinstance(error, NetworkError | ProjectError | UsageError | WrongKeyError)
 
 
 class Patience:

@@ -49,7 +49,9 @@ def create(run: Runtime, target: Target, options: CreateOptions) -> CreateResult
         entry = preflight.new_entry(run, target, found, RunKind.CREATE)
         replace = None if plan.replaces is None else plan.replaces.snapshot_id
         with interrupts.deferred():
-            with stopped(run, target, interrupts, entry, stops=plan.stops) as held:
+            with stopped(
+                run, target, interrupts, entry, stops=plan.stops, top_up=plan.cycles.required
+            ) as held:
                 snapshot = held.take(replace=replace)
                 before_start = held.look()
             in_snapshot = _version_in(target, snapshot.snapshot_id)

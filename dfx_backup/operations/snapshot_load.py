@@ -61,7 +61,9 @@ def load(run: Runtime, target: Target, options: LoadOptions) -> LoadResult:
         plan = _plan(run, target, options, found)
         entry = preflight.new_entry(run, target, found, RunKind.LOAD)
         with interrupts.deferred():
-            with stopped(run, target, interrupts, entry, stops=plan.stops) as held:
+            with stopped(
+                run, target, interrupts, entry, stops=plan.stops, top_up=plan.cycles.required
+            ) as held:
                 safety = _take_safety(run, target, plan, held)
                 _load_or_name(plan, held, safety)
                 before_start = held.look()

@@ -14,6 +14,9 @@ from dfx_backup.operations.journal import OpenEntry, Step
 from dfx_backup.operations.patience import Patience, lasts
 from dfx_backup.operations.target import Runtime, Target
 
+_LEAST_TRIES = 3
+"""Tries to start, however long each of them takes."""
+
 _LATE_STARTS = 5
 """Times that a canister found not running while watched is started again."""
 
@@ -42,7 +45,7 @@ def start_again(
         run: the surroundings.
         target: the canister.
         interrupts: remembers a Ctrl-C that arrives here.
-        top_up: cycles that are known to be missing, for the hint.
+        top_up: cycles that surely thaw the canister, for the hint.
 
     Returns:
         The monotonic moment at which the network had answered.
@@ -51,12 +54,14 @@ def start_again(
         CanisterDownError: it could not be started; the hint has the command.
     """
     patience = Patience(run.clock, run.limits.start_s)
+    tries = 0
     while True:
+        tries += 1
         error = _try_to_start(target, interrupts)
         answered = run.clock.monotonic()
         if error is None or is_running(target, interrupts):
             return answered
-        if lasts(error) or patience.is_over():
+        if lasts(error) or (tries >= _LEAST_TRIES and patience.is_over()):
             raise _down(run, target, error, top_up)
         run.progress.warn(f"Canister {target} is not started yet, trying again: {error.message}.")
         patience.pause()

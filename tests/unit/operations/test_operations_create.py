@@ -6,7 +6,9 @@ import pytest
 
 from dfx_backup.drivers.base import BeforeSend
 from dfx_backup.errors import (
+    BackupError,
     CanisterDownError,
+    CertificateError,
     InterruptedRunError,
     LockedError,
     NetworkError,
@@ -17,7 +19,15 @@ from dfx_backup.errors import (
     UnknownOutcomeError,
     UsageError,
 )
-from dfx_backup.model import CanisterSnapshot, Consistency, RunState, SentCall, SnapshotId
+from dfx_backup.ic.http_errors import HttpStatusError, TransportError
+from dfx_backup.model import (
+    CanisterId,
+    CanisterSnapshot,
+    Consistency,
+    RunState,
+    SentCall,
+    SnapshotId,
+)
 from dfx_backup.operations.locks import canister_lock
 from dfx_backup.operations.pending import pending
 from dfx_backup.operations.plans import CreateOptions
@@ -471,3 +481,59 @@ def test_a_tool_that_failed_to_take_is_an_error(world: World) -> None:
     assert world.called("take_canister_snapshot") == 0
     assert world.is_running
     assert not world.journal_files
+
+
+def test_a_driver_that_signs_anew_after_a_refusal_leaves_nothing_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = world.driver.take_snapshot
+
+    def twice(*args: Any, before_send: BeforeSend, **more: Any) -> CanisterSnapshot:
+        before_send(SentCall(request_id="ab", expires_at=world.subnet.clock.now + 240))
+        return real(*args, before_send=before_send, **more)
+
+    monkeypatch.setattr(world.driver, "take_snapshot", twice)
+    result = create(world.run, world.target, PLAIN)
+    assert not result.recovery_pending
+    assert not world.journal_files
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TransportError("down", sent=False),
+        HttpStatusError("busy", status=503),
+        ProjectError("no id"),
+    ],
+)
+def test_a_stop_that_never_left_is_no_outage(world: World, error: BackupError) -> None:
+    world.subnet.fail("stop_canister", How.RAISE_BEFORE, error=error)
+    with pytest.raises(type(error)):
+        create(world.run, world.target, PLAIN)
+    assert world.called("start_canister") == 0
+    assert not world.journal_files
+
+
+def test_a_certificate_that_does_not_hold_proves_nothing(world: World) -> None:
+    world.subnet.fail("stop_canister", How.RAISE, error=CertificateError("bad signature"))
+    assert create(world.run, world.target, PLAIN).snapshot
+    assert world.is_running
+
+
+def test_starting_is_tried_again_however_long_one_try_takes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = world.driver.start
+    tries = 0
+
+    def slow(canister: CanisterId) -> None:
+        nonlocal tries
+        tries += 1
+        world.subnet.clock.now += 300
+        if tries < 3:
+            raise NetworkError("lost")
+        real(canister)
+
+    monkeypatch.setattr(world.driver, "start", slow)
+    assert create(world.run, world.target, PLAIN).outage_s > 900
+    assert world.is_running
