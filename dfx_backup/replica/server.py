@@ -7,11 +7,10 @@ create canisters. So it binds to nothing but loopback.
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from dfx_backup.errors import DamageError, LockedError, ProjectError, UsageError
 from dfx_backup.replica.control import MAX_CONTROL_BODY, Control
@@ -19,7 +18,7 @@ from dfx_backup.replica.control_client import CONTROL_PREFIX, ControlFile
 from dfx_backup.replica.http import MAX_BODY, Edge, Response, describe, text_response
 from dfx_backup.replica.injector import FaultInjector
 from dfx_backup.replica.keys import ReplicaKeys
-from dfx_backup.replica.listener import listen
+from dfx_backup.replica.listener import Listener, listen
 from dfx_backup.replica.management import ManagementCanister
 from dfx_backup.replica.replica import Limits, Replica
 from dfx_backup.replica.system_canisters import NetworkReplica
@@ -73,59 +72,40 @@ class ReplicaServer:
 
     JOIN_S: ClassVar[float] = 5.0
 
-    def __init__(  # noqa: PLR0913 - the choices of a replica, all named
+    def __init__(
         self,
+        listener: Listener,
+        keys: ReplicaKeys,
+        replica: Replica,
+        clock: Clock,
         *,
-        host: str,
-        port: int,
-        state_dir: Path | None,
-        cache_dir: Path | None,
-        delegation: bool,
-        control: bool,
-        seed: int | None,
-        clock_ns: Callable[[], int],
-        limits: Limits | None,
-        charge_cycles: bool,
+        control_dir: Path | None,
         sync_timeout_s: float,
     ) -> None:
-        if control and state_dir is None:
-            raise UsageError("The control endpoint needs a state directory for its token")
-        self._server = listen(host, port)
+        self.keys = keys
+        self.replica = replica
+        self.faults = FaultInjector()
+        self.stopping = threading.Event()
+        self._clock = clock
+        self._server = listener
         self._server.serve = self._serve
         self._server.body_limit = _body_limit
-        self.stopping = threading.Event()
-        self._clock = Clock(clock_ns)
-        self._control_file: ControlFile | None = None
-        self._control: Control | None = None
-        try:
-            with _state_errors(state_dir):
-                self.keys = ReplicaKeys.load_or_create(state_dir, delegation=delegation, seed=seed)
-                self.replica: Replica = NetworkReplica(
-                    state_dir=state_dir,
-                    cache_dir=cache_dir,
-                    now_ns=self._clock,
-                    limits=limits,
-                    charge_cycles=charge_cycles,
-                )
-        except BaseException:
-            self._server.server_close()
-            raise
-        self.replica.management = ManagementCanister(self.replica)
-        self.faults = FaultInjector()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="replica-execution")
         self.edge = Edge(
-            self.replica,
-            self.keys,
+            replica,
+            keys,
             self.faults,
             executor=self._executor,
             sleep=self.stopping.wait,
             sync_timeout_s=sync_timeout_s,
-            now_ns=self._clock,
+            now_ns=clock,
         )
-        if control and state_dir is not None:
-            self._control = Control(self.replica, self.faults, self._clock.advance)
+        self._control: Control | None = None
+        self._control_file: ControlFile | None = None
+        if control_dir is not None:
+            self._control = Control(replica, self.faults, clock.advance)
             self._control_file = ControlFile.write(
-                state_dir, url=self.url, root_key=self.root_key, token=self._control.token
+                control_dir, url=self.url, root_key=self.root_key, token=self._control.token
             )
         self._threads = [
             threading.Thread(target=self._accept, name="replica-http", daemon=True),
@@ -133,7 +113,7 @@ class ReplicaServer:
         ]
         for thread in self._threads:
             thread.start()
-        _log.info("%s at %s", describe(self.keys), self.url)
+        _log.info("%s at %s", describe(keys), self.url)
 
     @classmethod
     def start(  # noqa: PLR0913 - the choices of a replica, all named
@@ -169,23 +149,28 @@ class ReplicaServer:
         Raises:
             UsageError: another address than loopback, or `control` without `state_dir`.
             NetworkError: the port is taken.
-            LockedError: another replica uses the state directory.
-            ProjectError: the state directory can't be used.
-            DamageError: the state directory can't be read.
+            LockedError, ProjectError, DamageError: the state directory is in use by another
+                replica, can't be used, can't be read.
         """
-        return cls(
-            host=host,
-            port=port,
-            state_dir=state_dir,
-            cache_dir=cache_dir,
-            delegation=delegation,
-            control=control,
-            seed=seed,
-            clock_ns=clock_ns,
-            limits=limits,
-            charge_cycles=charge_cycles,
-            sync_timeout_s=sync_timeout_s,
-        )
+        if control and state_dir is None:
+            raise UsageError("The control endpoint needs a state directory for its token")
+        clock = Clock(clock_ns)
+        listener = listen(host, port)
+        try:
+            keys, replica = _open(
+                state_dir,
+                delegation,
+                seed,
+                cache_dir=cache_dir,
+                now_ns=clock,
+                limits=limits,
+                charge_cycles=charge_cycles,
+            )
+        except BaseException:
+            listener.server_close()
+            raise
+        where = state_dir if control else None
+        return cls(listener, keys, replica, clock, control_dir=where, sync_timeout_s=sync_timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -253,11 +238,16 @@ class ReplicaServer:
                 next_forget = time.monotonic() + FORGET_S
 
 
-@contextmanager
-def _state_errors(state_dir: Path | None) -> Iterator[None]:
-    """Say in our own words what is wrong with a state directory."""
+def _open(
+    state_dir: Path | None,
+    delegation: bool,  # noqa: FBT001 - as it is handed on
+    seed: int | None,
+    **options: Any,  # noqa: ANN401 - those of Replica
+) -> tuple[ReplicaKeys, Replica]:
+    """Open keys and state, and say in our own words what is wrong with their directory."""
     try:
-        yield
+        keys = ReplicaKeys.load_or_create(state_dir, delegation=delegation, seed=seed)
+        replica = NetworkReplica(state_dir=state_dir, **options)
     except BlockingIOError as error:
         raise LockedError(
             f"{state_dir}: another replica is using this state directory",
@@ -267,6 +257,8 @@ def _state_errors(state_dir: Path | None) -> Iterator[None]:
         raise ProjectError(f"{state_dir} can't be used: {error.strerror or error}") from error
     except ValueError as error:
         raise DamageError(f"{state_dir} can't be read: {error}") from error
+    replica.management = ManagementCanister(replica)
+    return keys, replica
 
 
 def _body_limit(path: str) -> int:
