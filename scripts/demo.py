@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from ic.candid import Types, decode, encode
 
 from dfx_backup.ic.agent import BackupAgent
-from dfx_backup.ic.identity import load_pem
+from dfx_backup.ic.identity import Identity, load_pem
 from dfx_backup.ic.principal import Principal
 
 CHAT = Path(__file__).parent.parent / "examples" / "chat" / "chat.wasm"
@@ -77,10 +77,10 @@ def main() -> int:
 
 def run_scenario(folder: Path, url: str) -> None:
     """Populate, take, lose, load, compare."""
-    env, agent = make_identity(folder, url)
-    canister_id = deploy(folder / "replica", str(agent.identity.principal))
+    env, identity = make_identity(folder)
+    canister_id = deploy(folder / "replica", identity.principal.to_text())
     project = make_project(folder, url, canister_id)
-    chat = Chat(agent, canister_id)
+    chat = Chat(BackupAgent(url, identity, root_key=None), canister_id)
 
     for count, message in enumerate(MESSAGES, start=1):
         expect(chat.append(message) == count, "every message arrives")
@@ -127,8 +127,8 @@ def deploy(state: Path, controller: str) -> str:
     return str(json.loads(done.stdout)["canister_id"])
 
 
-def make_identity(folder: Path, url: str) -> tuple[dict[str, str], BackupAgent]:
-    """Write a dfx identity into a private configuration, and an agent that uses it."""
+def make_identity(folder: Path) -> tuple[dict[str, str], Identity]:
+    """Write a dfx identity into a private configuration; its environment, and the identity."""
     key = ec.generate_private_key(ec.SECP256K1())
     pem = key.private_bytes(
         serialization.Encoding.PEM,
@@ -143,7 +143,7 @@ def make_identity(folder: Path, url: str) -> tuple[dict[str, str], BackupAgent]:
     hidden = ("DFX_", "ICP_", "XDG_")
     env = {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
     env["HOME"] = str(home)
-    return env, BackupAgent(url, load_pem(pem, source="demo"), root_key=None)
+    return env, load_pem(pem, source="demo")
 
 
 def make_project(folder: Path, url: str, canister_id: str) -> Path:
