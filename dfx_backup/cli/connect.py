@@ -4,6 +4,7 @@ This module brings in everything that a call needs, and with it 0.2 s of imports
 loads it before a command reaches for a canister.
 """
 
+import logging
 from dataclasses import replace
 from functools import cached_property
 
@@ -33,6 +34,8 @@ from dfx_backup.project.networks import (
     define_network,
     resolve_network,
 )
+
+_log = logging.getLogger(__name__)
 
 _NONCE_BYTES = 16
 
@@ -164,7 +167,7 @@ class _Way:
                 cwd=str(self.project.root) if self.project else None,
             )
 
-        return choose_driver(
+        chosen = choose_driver(
             self._run.shared.driver,
             Situation(
                 started_by_dfx=surroundings.cache_path is not None,
@@ -173,6 +176,8 @@ class _Way:
                 find_dfx=find_dfx,
             ),
         )
+        _log.debug("driver %s, because %s", chosen.driver, chosen.reason)
+        return chosen
 
     @cached_property
     def driver(self) -> Driver:
