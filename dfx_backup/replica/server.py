@@ -155,17 +155,10 @@ class ReplicaServer:
         if control and state_dir is None:
             raise UsageError("The control endpoint needs a state directory for its token")
         clock = Clock(clock_ns)
+        options = {"cache_dir": cache_dir, "limits": limits, "charge_cycles": charge_cycles}
         listener = listen(host, port)
         try:
-            keys, replica = _open(
-                state_dir,
-                delegation,
-                seed,
-                cache_dir=cache_dir,
-                now_ns=clock,
-                limits=limits,
-                charge_cycles=charge_cycles,
-            )
+            keys, replica = _open(state_dir, delegation, seed, now_ns=clock, **options)
         except BaseException:
             listener.server_close()
             raise
