@@ -1,15 +1,21 @@
 """Small private files that must survive a power cut: written whole or not at all."""
 
-import contextlib
 import json
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from dfx_backup.errors import DamageError, ProjectError
+from dfx_backup.files import Fields, replace_file, sync_folder
+
+__all__ = ["Fields", "damaged", "private_folder", "read_versioned", "remove", "write_whole"]
 
 T = TypeVar("T")
+
+_HINT = (
+    "check with the tool of your choice that the canister named by the file runs,"
+    " then remove the file"
+)
 
 
 def private_folder(path: Path) -> Path:
@@ -34,18 +40,9 @@ def write_whole(path: Path, content: Mapping[str, object]) -> None:
         ProjectError: the file can't be written.
     """
     folder = private_folder(path.parent)
-    temporary = folder / f".{path.name}.tmp"
     data = (json.dumps(content, indent=2, sort_keys=True) + "\n").encode()
     try:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(folder)
+        replace_file(folder / path.name, data)
     except OSError as error:
         raise _unusable(path, error) from error
 
@@ -62,15 +59,6 @@ def remove(path: Path) -> None:
             sync_folder(path.parent)
     except OSError as error:
         raise _unusable(path, error) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names that came, went or changed in the folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def read_versioned(
@@ -98,7 +86,7 @@ def read_versioned(
         content = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise damaged(path, "it is no JSON") from error
-    fields = Fields(path, content)
+    fields = Fields(path, content, hint=_HINT)
     if fields.text("format") != kind:
         raise damaged(path, f"its format is not '{kind}'")
     found = fields.whole("version")
@@ -111,90 +99,9 @@ def read_versioned(
     return parse(fields)
 
 
-class Fields:
-    """Typed access to one JSON object of a file; every complaint is a `DamageError` naming it."""
-
-    def __init__(self, path: Path, content: Any) -> None:  # noqa: ANN401 - JSON comes as it is
-        if not isinstance(content, dict):
-            raise damaged(path, "an object is missing")
-        self._path = path
-        self._content: dict[str, Any] = content
-
-    def text(self, name: str) -> str:
-        """A text."""
-        value = self._content.get(name)
-        if not isinstance(value, str):
-            raise damaged(self._path, f"'{name}' is no text")
-        return value
-
-    def optional_text(self, name: str) -> str | None:
-        """A text, or None for null or nothing."""
-        return None if self._content.get(name) is None else self.text(name)
-
-    def whole(self, name: str) -> int:
-        """A whole number."""
-        value = self._content.get(name)
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise damaged(self._path, f"'{name}' is no whole number")
-        return value
-
-    def optional_whole(self, name: str) -> int | None:
-        """A whole number, or None for null or nothing."""
-        return None if self._content.get(name) is None else self.whole(name)
-
-    def number(self, name: str) -> float:
-        """A moment in seconds since the epoch."""
-        value = self._content.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise damaged(self._path, f"'{name}' is no number")
-        if not 0 <= value < 1e11:
-            raise damaged(self._path, f"'{name}' is out of range")
-        return float(value)
-
-    def flag(self, name: str) -> bool:
-        """A truth value."""
-        value = self._content.get(name)
-        if not isinstance(value, bool):
-            raise damaged(self._path, f"'{name}' is neither true nor false")
-        return value
-
-    def choice(self, name: str, kind: Callable[[str], T]) -> T:
-        """One member of an enumeration."""
-        value = self.text(name)
-        try:
-            return kind(value)
-        except ValueError as error:
-            raise damaged(self._path, f"'{name}' can't be '{value}'") from error
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """A list of texts."""
-        values = self._list(name)
-        if not all(isinstance(value, str) for value in values):
-            raise damaged(self._path, f"'{name}' holds something else than texts")
-        return tuple(values)
-
-    def objects(self, name: str) -> "tuple[Fields, ...]":
-        """A list of objects."""
-        return tuple(Fields(self._path, value) for value in self._list(name))
-
-    def child(self, name: str) -> "Fields":
-        """An object."""
-        return Fields(self._path, self._content.get(name))
-
-    def _list(self, name: str) -> list[Any]:
-        values = self._content.get(name)
-        if not isinstance(values, list):
-            raise damaged(self._path, f"'{name}' is no list")
-        return values
-
-
 def damaged(path: Path, reason: str) -> DamageError:
     """The error for a file of ours that is not what we wrote."""
-    return DamageError(
-        f"{path} can't be understood: {reason}",
-        hint="check with the tool of your choice that the canister named by the file runs,"
-        " then remove the file",
-    )
+    return DamageError(f"{path} can't be understood: {reason}", hint=_HINT)
 
 
 def _unusable(path: Path, error: OSError) -> ProjectError:

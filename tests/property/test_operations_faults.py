@@ -49,7 +49,7 @@ KINDS = ("create", "load")
 def fast_disk() -> Iterator[None]:
     """The disk is not what is tested here, and waiting for it takes most of the time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dfx_backup.operations.state_files.os.fsync", lambda _handle: None)
+        patch.setattr("dfx_backup.files.os.fsync", lambda _handle: None)
         yield
 
 
