@@ -57,7 +57,7 @@ class Limits:
     install: int = 300_000_000_000
     inspect: int = 200_000_000
     stop_timeout_ns: int = 300_000_000_000
-    messages_per_drain: int = 100_000
+    messages_per_drain: int = 10_000
 
 
 def to_text(principal: bytes) -> str:
@@ -119,6 +119,7 @@ class Host:
         self._local: dict[int, Respond] = {}
         self._deleted: list[bytes] = []
         self._known: dict[str, bytes] = {}
+        self._log_marks: dict[bytes, tuple[int, int]] = {}
         self._is_held = False
 
     def now_ns(self) -> int:
@@ -160,11 +161,14 @@ class Host:
         Raises:
             Reject: IC0508 stopped, IC0509 stopping, IC0207 frozen.
         """
-        name = to_text(canister.canister_id)
         if canister.status is RunState.STOPPED:
-            raise Reject.from_error_code(508, f"Canister {name} is stopped")
+            raise Reject.from_error_code(
+                508, f"Canister {to_text(canister.canister_id)} is stopped"
+            )
         if canister.status is RunState.STOPPING:
-            raise Reject.from_error_code(509, f"Canister {name} is stopping")
+            raise Reject.from_error_code(
+                509, f"Canister {to_text(canister.canister_id)} is stopping"
+            )
         self.check_balance(canister)
 
     @staticmethod
@@ -266,12 +270,16 @@ class Host:
         for canister in touched:
             key = canister.canister_id.hex()
             made[f"{key}/hot"] = codec.hot(canister)
-            made[f"{key}/log"] = codec.log(canister)
+            mark = (canister.next_log_index, len(canister.logs))
+            if self._log_marks.get(canister.canister_id) != mark:
+                self._log_marks[canister.canister_id] = mark
+                made[f"{key}/log"] = codec.log(canister)
             if not is_message:
                 self.store.keep(codec.objects(canister))
                 made[f"{key}/cold"] = codec.cold(canister)
         changed = {name: text for name, text in made.items() if self._known.get(name) != text}
         for canister_id in self._deleted:
+            self._log_marks.pop(canister_id, None)
             changed |= {f"{canister_id.hex()}/{part}": None for part in ("hot", "cold", "log")}
         self._deleted.clear()
         for name, text in changed.items():

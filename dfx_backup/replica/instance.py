@@ -13,11 +13,17 @@ from dfx_backup.replica.heap import Heap, attach, seed
 from dfx_backup.replica.memory import Blob
 from dfx_backup.replica.state import PAGE, GlobalValue
 from dfx_backup.replica.system_api.frame import Frame, Trap
-from dfx_backup.replica.wasmbin import MEMORY_EXPORT, START_EXPORT, TABLE_EXPORT, ModuleInfo
+from dfx_backup.replica.wasmbin import (
+    MEMORY_EXPORT,
+    START_EXPORT,
+    TABLE_EXPORT,
+    GlobalInfo,
+    ModuleInfo,
+)
 
 MAX_HEAP_32 = 4 << 30
 MAX_HEAP_64 = 6 << 30
-_WIDTHS = {"i32": 32, "i64": 64, "f32": 32, "f64": 64, "v128": 128}
+_WIDTHS = {"i32": 32, "i64": 64, "f32": 32, "f64": 64}
 _KINDS = {
     "i32": ffi.WASMTIME_I32,
     "i64": ffi.WASMTIME_I64,
@@ -31,8 +37,15 @@ _OUT_OF_FUEL = wasmtime.TrapCode.OUT_OF_FUEL
 @dataclass(frozen=True, slots=True)
 class _Global:
     handle: Any  # ctypes struct of wasmtime
+    pointer: Any  # to the handle
     type: str
+    mask: int  # 0 for v128
     mutable: bool
+
+
+def _make_global(handle: Any, info: GlobalInfo) -> _Global:  # noqa: ANN401 - ctypes struct
+    mask = 0 if info.type == "v128" else (1 << _WIDTHS[info.type]) - 1
+    return _Global(handle, ctypes.byref(handle), info.type, mask, info.mutable)
 
 
 class Instance:
@@ -84,8 +97,7 @@ class Instance:
         if info.memory_pages is not None:
             self._memory = self._export(MEMORY_EXPORT).of.memory
         self._globals = [
-            _Global(self._export(each.export).of.global_, each.type, each.mutable)
-            for each in info.globals
+            _make_global(self._export(each.export).of.global_, each) for each in info.globals
         ]
         self.heap: Heap | None = None
         if self._memory is not None:
@@ -94,7 +106,8 @@ class Instance:
             for one, value in zip(self._globals, globals_, strict=True):
                 if one.mutable:
                     self._set_global(one, value.bits)
-        self.globals = self._read_globals()
+        self._value = ffi.wasmtime_val_t()
+        self.globals = self._latest = self._read_globals()
 
     # Memory
 
@@ -162,27 +175,31 @@ class Instance:
 
     def read_globals(self) -> list[GlobalValue] | None:
         """The globals now, or None when they are still those of the last commit."""
-        bits = self._read_globals()
-        if bits == self.globals:
+        if not self.is_dirty:
             return None
-        return self.global_values(bits)
+        self._latest = self._read_globals()
+        return None if self._latest == self.globals else self._with_types(self._latest)
 
-    def global_values(self, bits: list[int] | None = None) -> list[GlobalValue]:
-        """The globals with their types."""
+    def global_values(self) -> list[GlobalValue]:
+        """The globals now."""
+        return self._with_types(self._read_globals())
+
+    def _with_types(self, bits: list[int]) -> list[GlobalValue]:
         return [
             GlobalValue(one.type, value)  # type: ignore[arg-type] # the table has just those types
-            for one, value in zip(self._globals, bits or self._read_globals(), strict=True)
+            for one, value in zip(self._globals, bits, strict=True)
         ]
 
     def _read_globals(self) -> list[int]:
-        value = ffi.wasmtime_val_t()
+        value = self._value
+        pointer = ctypes.byref(value)
         bits: list[int] = []
         for one in self._globals:
-            ffi.wasmtime_global_get(self._context, ctypes.byref(one.handle), ctypes.byref(value))
-            if one.type == "v128":
-                bits.append(int.from_bytes(bytes(value.of.v128), "little"))
+            ffi.wasmtime_global_get(self._context, one.pointer, pointer)
+            if one.mask:
+                bits.append(value.of.i64 & one.mask)
             else:
-                bits.append(value.of.i64 & ((1 << _WIDTHS[one.type]) - 1))
+                bits.append(int.from_bytes(bytes(value.of.v128), "little"))
         return bits
 
     def _set_global(self, one: _Global, bits: int) -> None:
@@ -305,10 +322,10 @@ class Instance:
         return True
 
     def settle(self, runs: list[tuple[int, int]]) -> None:
-        """The changes are committed: the blob holds them."""
+        """The changes are committed: the blob holds them, and `read_globals` was asked."""
         if self.heap is not None:
             self.heap.settle(runs)
-        self.globals = self._read_globals()
+        self.globals = self._latest
         self.is_dirty = False
 
 

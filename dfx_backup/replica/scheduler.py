@@ -141,6 +141,8 @@ class Scheduler:
 
     def _method_kind(self, canister: CanisterState, method: str) -> str:
         kind = self._executor.info(canister).methods.get(method)
+        if kind == "update":
+            return kind
         name = to_text(canister.canister_id)
         if kind is None:
             raise Reject.from_error_code(536, f"Canister {name} has no update method '{method}'")

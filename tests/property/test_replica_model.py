@@ -147,7 +147,7 @@ def test_copying_heap_follows_the_model(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_reopened_state_directory_follows_the_model(tmp_path: Path) -> None:
     numbers = iter(range(1000))
 
-    @settings(FAST, max_examples=20)
+    @settings(FAST, max_examples=8)
     @given(st.lists(orders(), min_size=3, max_size=12), st.booleans())
     def check(script: list[tuple[bytes, bool]], is_64: bool) -> None:  # noqa: FBT001 - generated
         path = tmp_path / str(next(numbers))

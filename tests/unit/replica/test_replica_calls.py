@@ -122,6 +122,8 @@ def test_composite_queries_see_other_canisters(world: World) -> None:
     assert world.replica.query(USER, world.a, "look", order) == b"far"
     inner = proxy_order(world.b, "look", proxy_order(world.a, "echo", b"round"))
     assert world.replica.query(USER, world.a, "look", inner) == b"round"
+    itself = proxy_order(world.a, "look", proxy_order(world.a, "echo", b"self"))
+    assert world.replica.query(USER, world.a, "look", itself) == b"self"
     outcome = world.replica.ingress(USER, world.a, "look", order)
     assert outcome.reject is not None
     assert outcome.reject.error_code == "IC0527"

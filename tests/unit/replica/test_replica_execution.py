@@ -1,3 +1,5 @@
+import threading
+
 import pytest
 
 from dfx_backup.replica.reject import Reject
@@ -370,3 +372,18 @@ def test_a_replaced_state_runs_on(replica: Replica) -> None:
             certified_data=b"",
             chunks={},
         )
+
+
+def test_deep_recursion_traps_in_threads_too() -> None:
+    replica = Replica()
+    canister_id = deploy(replica, COUNTER)
+    rejects: list[Reject] = []
+    threads = [
+        threading.Thread(target=lambda: rejects.append(refused(replica, canister_id, "deep")))
+        for _ in range(3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ["stack" in each.message for each in rejects] == [True] * 3
