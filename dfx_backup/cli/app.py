@@ -94,7 +94,7 @@ class _Answer:
     def _envelope(self, report: Report) -> int:
         told = self._session.view.warnings if self._session.view else ()
         envelope = output.envelope(
-            _command_words(self._argv),
+            " ".join(_command_words(self._argv)[0]) or None,
             data=report.data,
             errors=report.errors,
             warnings=(*told, *report.warnings),
@@ -121,15 +121,20 @@ def _invoke(argv: list[str], session: Session) -> Report | None:
     except typer.Exit:
         return None
     except typer.TyperException as error:
-        path = " ".join(filter(None, (session.surroundings.program, _command_words(argv))))
-        raise UsageError(
-            error.format_message().rstrip("."), hint=f"See `{path} --help`."
-        ) from error
+        raise UsageError(error.format_message().rstrip("."), hint=_hint(argv, session)) from error
     except BrokenPipeError:
         if session.view is not None:
             raise
         output.switch_off(session.surroundings.stdout)  # help, with nobody reading
         return None
+
+
+def _hint(argv: list[str], session: Session) -> str:
+    """Where to read on; an option before the last word of a command is a frequent slip."""
+    words, is_whole = _command_words(argv)
+    early = not is_whole and any(word.startswith("-") for word in argv[len(words) :])
+    order = "Options stand behind the whole command. " if early else ""
+    return f"{order}See `{' '.join((session.surroundings.program, *words))} --help`."
 
 
 def _run(argv: list[str], session: Session) -> object:
@@ -139,7 +144,7 @@ def _run(argv: list[str], session: Session) -> object:
     """
     command = get_command(app)
     name, above = session.surroundings.program, None
-    words = (_command_words(argv) or "").split()
+    words, _ = _command_words(argv)
     for word in words:
         assert isinstance(command, TyperGroup)  # or it would have no word below it
         above = typer.Context(command, info_name=name, parent=above, obj=session)
@@ -150,8 +155,13 @@ def _run(argv: list[str], session: Session) -> object:
         return report
 
 
-def _command_words(argv: list[str]) -> str | None:
-    """The command that a line names, however wrong the rest of it is; None when it names none."""
+def _command_words(argv: list[str]) -> tuple[list[str], bool]:
+    """The command that a line names, however wrong the rest of it is.
+
+    Returns:
+        Its words, none at all when the line names no command; and whether they are a whole
+        command, not only a group.
+    """
     here = get_command(app)
     words: list[str] = []
     for word in argv:
@@ -159,7 +169,7 @@ def _command_words(argv: list[str]) -> str | None:
             break
         here = here.commands[word]
         words.append(word)
-    return " ".join(words) or None
+    return words, not isinstance(here, TyperGroup)
 
 
 @contextmanager

@@ -18,6 +18,8 @@ def report(error: Exception, session: Session) -> BackupError:
     With `--verbose` the traceback goes to stderr, else into a file of the state directory, or to
     stderr when that can't be written.
     """
+    if session.view is not None:
+        session.view.pause()
     lines = _masked(traceback.format_exception(error), session)
     said = f"This is a bug in dfx-backup {__version__}: {lines[-1]}"
     if not session.verbose:

@@ -33,6 +33,14 @@ def test_started_by_dfx_hints_name_dfx(stage: Stage) -> None:
     assert stage.stderr.endswith("Hint: See `dfx backup snapshot --help`.\n")
 
 
+def test_an_option_before_the_command_is_told_where_to_stand(stage: Stage) -> None:
+    assert stage.run("snapshot", "--identity", "alice", "create", "chat") == 2
+    assert stage.stderr == (
+        "Error: No such option: --identity\n"
+        "Hint: Options stand behind the whole command. See `dfx-backup snapshot --help`.\n"
+    )
+
+
 def test_dfxs_pair_is_taken_off_even_after_a_double_dash(stage: Stage) -> None:
     stage.add("chat")
 
