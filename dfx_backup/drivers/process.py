@@ -277,12 +277,16 @@ class _Running:
     def _kill(self, patience: Patience) -> None:
         if self._terminal is not None:
             self._terminal.mute()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if self._child.poll() is not None:
-                return
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, number)
-            self._pump(patience.grace_s)
+        if self._child.poll() is not None:
+            return
+        self._signal(signal.SIGTERM)
+        self._pump(patience.grace_s)
+        self._signal(signal.SIGKILL)  # also whatever it started and left behind
+        self._pump(patience.grace_s)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, number)
 
     def _finished(self) -> Finished:
         code = self._child.poll()

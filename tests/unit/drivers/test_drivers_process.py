@@ -1,5 +1,6 @@
 """How programs are started and ended, with real child programs."""
 
+import contextlib
 import logging
 import os
 import signal
@@ -40,6 +41,13 @@ def is_alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+def wait_for_end(pid: int) -> None:
+    deadline = time.monotonic() + 5
+    while is_alive(pid):
+        assert time.monotonic() < deadline, f"{pid} is still alive"
+        time.sleep(0.01)
 
 
 def test_both_streams_and_the_code_come_back() -> None:
@@ -129,15 +137,15 @@ def test_a_time_out_ends_the_whole_session(tmp_path: Path) -> None:
     started = time.monotonic()
     with pytest.raises(ProgramTimedOutError) as caught:
         run(
-            shell(f"sleep 60 & echo $! > {note}; echo so far >&2; sleep 60"),
+            shell(f"(trap '' TERM; sleep 60) & echo $! > {note}; echo so far >&2; sleep 60"),
             env={"PATH": "/usr/bin:/bin"},
-            timeout_s=0.5,
+            timeout_s=1.5,
             patience=QUICK,
         )
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 6
     assert caught.value.status is None
     assert caught.value.stderr_tail == ("so far",)
-    assert not is_alive(int(note.read_text()))
+    wait_for_end(int(note.read_text()))  # though it ignores SIGTERM
 
 
 def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
@@ -150,9 +158,9 @@ def test_a_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     """)
     started = time.monotonic()
     with pytest.raises(ProgramTimedOutError):
-        run(child, env={}, timeout_s=0.7, patience=QUICK)
+        run(child, env={}, timeout_s=1.5, patience=QUICK)
     assert time.monotonic() - started < 5
-    assert not is_alive(int(note.read_text()))
+    wait_for_end(int(note.read_text()))
 
 
 def test_a_grandchild_that_keeps_the_pipes_open_does_not_hold_us_up(tmp_path: Path) -> None:
@@ -228,9 +236,13 @@ def test_a_second_interrupt_ends_the_child(tmp_path: Path) -> None:
     os.killpg(parent.pid, signal.SIGINT)
     time.sleep(0.3)
     assert is_alive(pid)
-    os.killpg(parent.pid, signal.SIGINT)
+    for _ in range(5):  # on a busy machine two signals may arrive as one
+        os.killpg(parent.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            parent.wait(timeout=4)
+            break
     assert parent.communicate(timeout=15)[0] == "interrupted\n"
-    assert not is_alive(pid)
+    wait_for_end(pid)
 
 
 def test_a_child_that_outlives_our_patience_after_an_interrupt_is_ended(tmp_path: Path) -> None:
@@ -240,7 +252,7 @@ def test_a_child_that_outlives_our_patience_after_an_interrupt_is_ended(tmp_path
     pid = int(begun.read_text())
     os.killpg(parent.pid, signal.SIGINT)
     assert parent.communicate(timeout=15)[0] == "interrupted\n"
-    assert not is_alive(pid)
+    wait_for_end(pid)
 
 
 def test_a_killed_parent_leaves_the_child_to_finish(tmp_path: Path) -> None:
