@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from dfx_backup.model import (
     CanisterId,
@@ -98,3 +99,57 @@ class Driver(ABC):
     @abstractmethod
     def delete_snapshot(self, canister: CanisterId, snapshot: SnapshotId) -> None:
         """Delete the snapshot from the subnet."""
+
+
+class FolderTransfer(ABC):
+    """A driver whose tool moves a snapshot to a folder and back: the way when only it has the key.
+
+    The layout is that of dfx and icp: `metadata.json`, `wasm_module.bin`, `wasm_memory.bin`,
+    `stable_memory.bin` and `wasm_chunk_store/HASH.bin`. Nothing is certified to us on this way,
+    and nothing is resumed. Each tool leaves files of its own behind (`.lock`, notes on progress),
+    so that callers hand in a scratch folder, and a copy of what is to be sent: links do.
+    """
+
+    @abstractmethod
+    def download_folder(
+        self, canister: CanisterId, snapshot: SnapshotId, folder: Path, *, timeout_s: float
+    ) -> None:
+        """Write a snapshot into a folder; the canister's state does not matter.
+
+        Files of empty parts may be missing: icp makes no `wasm_memory.bin` for an empty heap, dfx
+        no `stable_memory.bin` for an empty stable memory.
+
+        Args:
+            canister: whose snapshot it is.
+            snapshot: its id.
+            folder: absolute, existing and empty.
+            timeout_s: seconds until the tool is ended.
+
+        Raises:
+            BackupError: as for every method of a driver; the folder may hold a part then.
+        """
+
+    @abstractmethod
+    def upload_folder(
+        self,
+        canister: CanisterId,
+        folder: Path,
+        *,
+        timeout_s: float,
+        before_send: BeforeSend = ignore_sent,
+    ) -> SnapshotId:
+        """Make a new snapshot of a folder; the canister's state does not matter.
+
+        dfx needs a `wasm_memory.bin` and a `wasm_module.bin` even when they are empty. Neither
+        checks a file's size against the metadata, and icp reads each file into memory as a whole.
+
+        Args:
+            canister: gets the snapshot.
+            folder: absolute, complete, writable, and not needed any more.
+            timeout_s: seconds until the tool is ended.
+            before_send: called before the tool starts.
+
+        Raises:
+            BackupError: whichever it is, an unfinished snapshot may have been made: compare the
+                list of snapshots with the one before.
+        """

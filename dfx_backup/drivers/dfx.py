@@ -5,7 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfx_backup.drivers import dfx_argv, dfx_output, process
-from dfx_backup.drivers.base import BeforeSend, Capabilities, Driver, ignore_sent
+from dfx_backup.drivers.base import (
+    BeforeSend,
+    Capabilities,
+    Driver,
+    FolderTransfer,
+    ignore_sent,
+)
 from dfx_backup.drivers.dfx_errors import classify
 from dfx_backup.drivers.environment import child_environment, locate
 from dfx_backup.drivers.failures import EXPIRY_S
@@ -75,7 +81,7 @@ def probe_dfx(
     )
 
 
-class DfxDriver(Driver):
+class DfxDriver(Driver, FolderTransfer):
     """Drives one dfx on one network as one identity.
 
     dfx signs the calls: their request ids are not known, and a call may execute until five
@@ -200,3 +206,38 @@ class DfxDriver(Driver):
             self._argv.delete_snapshot(canister, snapshot),
             f"delete snapshot {snapshot} of canister {canister}",
         )
+
+    def download_folder(
+        self, canister: CanisterId, snapshot: SnapshotId, folder: Path, *, timeout_s: float
+    ) -> None:
+        """Write a snapshot into an empty folder.
+
+        Raises:
+            ToolError: also when this version of dfx can't.
+        """
+        require_dfx(DfxFeature.TRANSFERS, self._tool.version)
+        argv = self._argv.download_snapshot(canister, snapshot, str(folder))
+        doing = f"download snapshot {snapshot} of canister {canister}"
+        self._dfx.ask(argv, doing, timeout_s=timeout_s)
+
+    def upload_folder(
+        self,
+        canister: CanisterId,
+        folder: Path,
+        *,
+        timeout_s: float,
+        before_send: BeforeSend = ignore_sent,
+    ) -> SnapshotId:
+        """Make a snapshot of a folder; dfx leaves `SNAPSHOT.json` in it.
+
+        Raises:
+            ToolError: also when this version of dfx can't.
+        """
+        require_dfx(DfxFeature.TRANSFERS, self._tool.version)
+        argv = self._argv.upload_snapshot(canister, str(folder))
+        doing = f"upload a snapshot to canister {canister}"
+        done = self._dfx.send(argv, doing, before_send=before_send, timeout_s=timeout_s)
+        snapshot = dfx_output.created_snapshot(done.text)
+        if snapshot is None:
+            raise self._dfx.unclear(doing, done)
+        return snapshot

@@ -58,6 +58,16 @@ class DfxArguments:
         """Delete a snapshot."""
         return self._canister("snapshot", "delete", canister, snapshot)
 
+    def download_snapshot(
+        self, canister: CanisterId, snapshot: SnapshotId, folder: str
+    ) -> list[str]:
+        """Write a snapshot into an empty folder."""
+        return self._canister("snapshot", "download", canister, snapshot, "--dir", folder)
+
+    def upload_snapshot(self, canister: CanisterId, folder: str) -> list[str]:
+        """Make a snapshot of a folder."""
+        return self._canister("snapshot", "upload", canister, "--dir", folder)
+
     def principal(self) -> list[str]:
         """Print the identity's principal."""
         return [self.binary, "identity", "get-principal", *self._who()]

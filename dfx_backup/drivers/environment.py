@@ -34,6 +34,7 @@ _REMOVED = frozenset(
         "DFX_NETWORK",  # --network is always explicit; with --ic dfx refuses both
         "ICP_NETWORK",
         "ICP_ENVIRONMENT",
+        "ICP_CLI_DIST",  # makes icp look for newer versions of itself
     }
 )
 _OURS = "DFX_BACKUP_"

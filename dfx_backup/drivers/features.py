@@ -1,6 +1,6 @@
 """What which version of a tool can do: all knowledge about versions stands in one table.
 
-Sources: dfx's change log and sources, release by release.
+Sources: the change logs and sources of dfx and icp, release by release.
 """
 
 import enum
@@ -99,3 +99,31 @@ def require_dfx(feature: DfxFeature, version: ToolVersion) -> None:
             f"dfx {version} is too old: it can {feature.value} only since {since}",
             hint=f"upgrade dfx to {since} or later, or add `--driver agent`, which needs no dfx",
         )
+
+
+ICP_SINCE = ToolVersion((1, 2, 0))
+"""The oldest icp that is driven: its predecessors pass root keys another way, or print no JSON."""
+
+ICP_TESTED = ToolVersion((1, 5, 0))
+"""The icp whose every word is known, which the tests run."""
+
+
+def require_icp(version: ToolVersion) -> None:
+    """Refuse a version of icp that is too old.
+
+    Raises:
+        ToolError: with the ways out.
+    """
+    if version < ICP_SINCE:
+        raise ToolError(
+            f"icp {version} is too old: {ICP_SINCE} is the oldest that can be driven",
+            hint=f"upgrade icp to {ICP_SINCE} or later, or use `--driver agent`, which needs none",
+        )
+
+
+def icp_remark(version: ToolVersion) -> str | None:
+    """What a careful user should know about this version of icp, or None."""
+    if version == ICP_TESTED:
+        return None
+    than = "newer" if version > ICP_TESTED else "older"
+    return f"icp {version} is {than} than {ICP_TESTED}, with which this program is tested"
