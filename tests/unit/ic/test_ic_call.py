@@ -239,6 +239,36 @@ def test_a_refusal_of_a_second_copy_counts_when_the_first_never_arrived(
         session.call(CANISTER, "echo", b"first", expiry_s=60)
 
 
+def test_absence_proves_nothing_when_the_state_may_have_forgotten(
+    network: FakeNetwork, session: Session, times: Time
+) -> None:
+    def silent(handler: fake.Handler, _request: fake.Request) -> bool:
+        if times.moved < 286:
+            handler.hang_up()
+            network.faults["read_state"].append(silent)
+        return times.moved < 286
+
+    session.root_key()
+    network.faults["call"] += [fake.drop] * 500
+    network.faults["read_state"].append(silent)
+    with pytest.raises(UnknownOutcomeError):
+        session.call(CANISTER, "echo", b"x")
+    assert times.moved > 290
+
+
+def test_a_gateways_error_does_not_mean_that_the_call_was_not_passed_on(
+    network: FakeNetwork, session: Session
+) -> None:
+    def passed_on(handler: fake.Handler, request: fake.Request) -> bool:
+        network.run(request)
+        handler.answer(504, b"gateway time-out")
+        return True
+
+    network.faults["call"] += [passed_on, fake.status(400, b"duplicate")]
+    assert session.call(CANISTER, "echo", b"x") == b"x"
+    assert len(network.executed) == 1
+
+
 def test_an_outcome_that_stays_unknown_names_request_and_expiry(
     network: FakeNetwork, session: Session, times: Time
 ) -> None:

@@ -114,6 +114,16 @@ def test_a_reply_to_another_query_is_refused(network: FakeNetwork, session: Sess
         session.query(CANISTER, "echo", b"mine")
 
 
+@pytest.mark.parametrize("age", [250, -310])
+def test_an_answer_that_a_node_signed_long_ago_is_refused(
+    network: FakeNetwork, session: Session, age: float
+) -> None:
+    session.query(CANISTER, "echo", b"")
+    network.now = lambda: time.time() - age
+    with pytest.raises(CertificateError, match="node's signature is"):
+        session.query(CANISTER, "echo", b"")
+
+
 def test_node_keys_that_the_network_did_not_certify_are_not_used(
     network: FakeNetwork, session: Session
 ) -> None:
