@@ -120,7 +120,7 @@ def run_script(replica: Replica, script: list[tuple[bytes, bool]], *, is_64: boo
 
 
 FAST = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
-SLOW = settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("is_64", [False, True])
