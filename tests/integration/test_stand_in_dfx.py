@@ -1,16 +1,15 @@
 """The stand-in keeps to what dfx does: streams, texts, exit codes, arguments, extensions."""
 
 import json
-import os
-import pty
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dfx_backup.drivers.process import run
+from dfx_backup.drivers.terminal import Question
 from dfx_backup.replica.server import ReplicaServer
-from tests.contract.replica_bench import ReplicaBench, pem
+from tests.contract.replica_bench import ReplicaBench, identity, pem
 from tests.fakes.dfx.extension import find_extension
 from tests.fakes.dfx.install import FakeDfx
 from tests.fakes.dfx.shell import DEPRECATION, Shell
@@ -210,27 +209,16 @@ def test_the_passphrase_is_asked_at_a_terminal_only(tmp_path: Path) -> None:
     assert told.returncode == 255
     assert told.stderr.endswith("Caused by: IO error: not a terminal\n")
     assert told.stdout == ""
-    master, slave = pty.openpty()
-    try:
-        with subprocess.Popen(
-            [str(dfx.bin_dir / "dfx"), "identity", "get-principal"],
-            env=dfx.environment,
-            stdin=slave,
-            stdout=subprocess.PIPE,
-            stderr=slave,
-        ) as child:
-            seen = b""
-            while b"passphrase for your identity: " not in seen:
-                seen += os.read(master, 4096)
-            os.write(master, b"correct horse\n")
-            out, _ = child.communicate(timeout=30)
-        while b"Decryption complete." not in seen:
-            seen += os.read(master, 4096)
-    finally:
-        os.close(master)
-        os.close(slave)
-    assert out.endswith(b"-e\n") or out.count(b"-") == 10
-    assert b"[hidden]" in seen
+    done = run(
+        [str(dfx.bin_dir / "dfx"), "identity", "get-principal"],
+        env=dfx.environment,
+        timeout_s=60,
+        question=Question(pattern=r"identity: (?!\[hidden)", answer=lambda: "correct horse"),
+    )
+    assert done.code == 0
+    assert done.stdout == f"{identity('alice').principal.to_text()}\n"
+    assert "Please enter the passphrase for your identity: [hidden]\n" in done.stderr
+    assert done.stderr.endswith("Decryption complete.\n")
 
 
 # -- transfers ------------------------------------------------------------------------------------
