@@ -7,6 +7,7 @@ from dfx_backup.errors import CertificateError, NetworkError
 from dfx_backup.ic import cbor, outcome
 from dfx_backup.ic.certificate import Certificate, CertificateVerifier
 from dfx_backup.ic.envelope import SignedRequest
+from dfx_backup.ic.http_errors import ExpiredError
 from dfx_backup.ic.outcome import CallState, CallStatus
 from dfx_backup.ic.principal import Principal
 from dfx_backup.ic.retry import NO_RETRY, Backoff, RetryPolicy, asked_wait_s
@@ -197,7 +198,7 @@ class Call:
         if status.state is CallState.DONE:
             raise outcome.pruned(self._what, self._request)
         if status.state is CallState.ABSENT and self._never(status):
-            raise self._refusal or NetworkError(
+            raise self._refusal or ExpiredError(
                 f"{self._what}: the call expired without being executed", hint="Try again."
             )
         if status.state in (CallState.RECEIVED, CallState.PROCESSING):

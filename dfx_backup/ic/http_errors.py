@@ -1,4 +1,4 @@
-"""What goes wrong below a call; whoever names these errors needs no HTTP library."""
+"""What goes wrong with a call before it is executed; naming these errors needs no HTTP library."""
 
 from dfx_backup.errors import NetworkError
 
@@ -43,3 +43,7 @@ class HttpStatusError(NetworkError):
     def final(self) -> bool:
         """Whether trying again is of no use: 4xx except 429."""
         return self.status != 429 and self.status < 500
+
+
+class ExpiredError(NetworkError):
+    """A call expired without being executed: it never will be, and the same may be tried anew."""
