@@ -32,8 +32,10 @@ BeforeSend = Callable[[SentCall], None]
 
 CHANGE_EXPIRY_S = 240.0
 """Seconds for which a call that changes something can execute."""
-STOP_EXPIRY_S = 60.0
-"""A stop whose answer is lost must not linger: it could execute after our start."""
+HELD_EXPIRY_S = 60.0
+"""A stop, take or load whose answer is lost must not linger: it could execute after our start."""
+START_TIMEOUT_S = 30.0
+"""A start is harmless twice, so its callers try again rather than wait for a lost answer."""
 READ_EXPIRY_S = 120.0
 """Seconds for which a call that only reads can execute."""
 READ_TIMEOUT_S = 120.0
@@ -111,14 +113,21 @@ class ManagementCanister:
             "stop_canister",
             arg,
             before_send=before_send,
-            expiry_s=STOP_EXPIRY_S,
+            expiry_s=HELD_EXPIRY_S,
             timeout_s=timeout_s,
         )
 
     def start(self, canister: CanisterId, *, before_send: BeforeSend | None = None) -> None:
         """`start_canister`; a running canister is left as it is."""
         arg = encode([types.CANISTER], [{"canister_id": _principal(canister)}])
-        self._change(canister, "start_canister", arg, before_send=before_send)
+        self._change(
+            canister,
+            "start_canister",
+            arg,
+            before_send=before_send,
+            expiry_s=HELD_EXPIRY_S,
+            timeout_s=START_TIMEOUT_S,
+        )
 
     def take_snapshot(
         self,
@@ -142,7 +151,8 @@ class ManagementCanister:
             "uninstall_code": True if uninstall_code else None,
         }
         arg = encode([types.TAKE_ARGS], [record])
-        reply = self._change(canister, "take_canister_snapshot", arg, before_send=before_send)
+        method = "take_canister_snapshot"
+        reply = self._change(canister, method, arg, before_send=before_send, expiry_s=HELD_EXPIRY_S)
         return _snapshot(_one(types.SNAPSHOT, reply))
 
     def load_snapshot(
@@ -155,7 +165,8 @@ class ManagementCanister:
         """`load_canister_snapshot`."""
         record = {"canister_id": _principal(canister), "snapshot_id": _snapshot_bytes(snapshot)}
         arg = encode([types.LOAD_ARGS], [record])
-        self._change(canister, "load_canister_snapshot", arg, before_send=before_send)
+        method = "load_canister_snapshot"
+        self._change(canister, method, arg, before_send=before_send, expiry_s=HELD_EXPIRY_S)
 
     def list_snapshots(self, canister: CanisterId) -> tuple[CanisterSnapshot, ...]:
         """`list_canister_snapshots`, oldest first."""
