@@ -1,33 +1,87 @@
-"""Will the balance carry one more snapshot? A frozen canister rejects even `start` (IC0207).
+"""What operations on snapshots cost, and whether a balance carries them.
 
-The replica freezes a canister whose balance falls below
-
-    threshold = (burn per second at its memory usage) x (freezing threshold in seconds) - reserved
-
-and a snapshot adds its bytes to the memory usage. So before anything is stopped:
-
-    burn'     = idle burn per day + bytes x higher storage rate x 86,400 / GiB
-    required  = burn' x freezing threshold / 86,400 - reserved cycles
-    refused   when  balance - cost of the call < required
-
-The burn now is asked for, not computed, so that allocations and the subnet's size are in it. What
-comes on top uses the higher of the two published storage rates: 127,000 cycles per GiB and second
-(documented) and 317,500 (configured by replicas of 2026), both for 13 nodes. A canister that burns
-nothing now lives on a subnet without charges.
+`docs/estimates.md` explains every formula here, with its source, and is tested against them. All
+amounts are for a subnet of 13 nodes unless they went through `on_nodes`. Two storage rates are
+published, 127,000 and 317,500 cycles per GiB and second; where one is needed, the higher one is
+taken.
 """
 
 from dfx_backup.model import CanisterStatus
 from dfx_backup.operations.plans import CyclesCheck
 
 GIB = 1024**3
+NODES = 13
+"""Nodes of the subnet for which prices are published."""
 STORAGE_RATES = (127_000, 317_500)
 """Published cycles per GiB and second on 13 nodes."""
+ENVELOPE_BYTES = 480
+"""Bytes of a signed call on a snapshot beside the data that it carries (a secp256k1 key's)."""
+CHUNK_BYTES = 1024**2
+"""What a chunk of the Wasm chunk store is charged as, whatever its size."""
 
 _DAY_S = 86_400
-_CALL_BASE = 5_000_000
-_SNAPSHOT_BASE = 2_000_000_000
-_INGRESS = 2_000_000
-"""About what sending the call costs: 1.2 M, and 2,000 for each byte of a small envelope."""
+_MONTH_DAYS = 30
+_MESSAGE = 5_000_000
+_SNAPSHOT = 2_000_000_000
+_READ = 5_000_000
+_INGRESS = 1_200_000
+_INGRESS_BYTE = 2_000
+
+
+def execution(instructions: int, *, wasm64: bool = False) -> int:
+    """Cycles for one message of so many instructions; in a wasm64 module each costs double."""
+    return _MESSAGE + instructions * (2 if wasm64 else 1)
+
+
+def ingress(data: int = 0) -> int:
+    """Cycles for sending one call with so many bytes of data; the canister pays it."""
+    return _INGRESS + _INGRESS_BYTE * (ENVELOPE_BYTES + data)
+
+
+def take_cost(size: int) -> int:
+    """Cycles for taking a snapshot of `size` bytes."""
+    return execution(_SNAPSHOT + size) + ingress()
+
+
+def load_cost(size: int, *, wasm64: bool = True) -> int:
+    """Cycles for loading a snapshot of `size` bytes, without compiling its module."""
+    return execution(_SNAPSHOT) + execution(size, wasm64=wasm64) + ingress()
+
+
+def download_cost(size: int, calls: int) -> int:
+    """Cycles for reading `size` bytes of a snapshot, and its metadata, in so many calls."""
+    return calls * (execution(_READ) + ingress()) + size + ingress()
+
+
+def upload_cost(size: int, *, sent: int, calls: int, chunks: int = 0) -> int:
+    """Cycles for a new snapshot.
+
+    Args:
+        size: bytes that it is charged for, zeros included.
+        sent: bytes that are sent.
+        calls: in how many calls they are sent, chunks included.
+        chunks: how many of these carry a chunk of the Wasm chunk store.
+    """
+    metadata = execution(_SNAPSHOT + size) + ingress()
+    written = sent + chunks * CHUNK_BYTES
+    return metadata + calls * (execution(0) + ingress()) + written + _INGRESS_BYTE * sent
+
+
+def storage_per_day(size: int) -> tuple[int, int]:
+    """Cycles a day for keeping `size` bytes, at the lower and the higher published rate."""
+    low, high = (rate * size * _DAY_S // GIB for rate in STORAGE_RATES)
+    return low, high
+
+
+def storage_per_month(size: int) -> tuple[int, int]:
+    """Cycles for keeping `size` bytes for 30 days, at the lower and the higher published rate."""
+    low, high = (rate * size * _DAY_S * _MONTH_DAYS // GIB for rate in STORAGE_RATES)
+    return low, high
+
+
+def on_nodes(cost: int, nodes: int) -> int:
+    """What a cost on 13 nodes is on a subnet of another size."""
+    return cost * nodes // NODES
 
 
 def snapshot_bytes(status: CanisterStatus) -> int | None:
@@ -35,16 +89,6 @@ def snapshot_bytes(status: CanisterStatus) -> int | None:
     if status.memory_bytes is None:
         return None
     return max(0, status.memory_bytes - (status.snapshots_bytes or 0))
-
-
-def take_cost(size: int) -> int:
-    """Cycles for taking a snapshot of `size` bytes on 13 nodes, at the higher wasm64 rate."""
-    return _CALL_BASE + 2 * (_SNAPSHOT_BASE + size) + _INGRESS
-
-
-def load_cost(size: int) -> int:
-    """Cycles for loading a snapshot of `size` bytes on 13 nodes, without compiling the module."""
-    return _CALL_BASE + 2 * (_SNAPSHOT_BASE + size) + _INGRESS
 
 
 def check(status: CanisterStatus, *, added_bytes: int | None, cost: int | None) -> CyclesCheck:
@@ -66,7 +110,7 @@ def check(status: CanisterStatus, *, added_bytes: int | None, cost: int | None) 
         )
     if idle == 0:
         return CyclesCheck(balance=balance, cost=0, required=0, storage_per_day=0)
-    storage = max(STORAGE_RATES) * added_bytes * _DAY_S // GIB
+    storage = storage_per_day(added_bytes)[1]
     required = (idle + storage) * threshold_s // _DAY_S - (status.reserved_cycles or 0)
     required = max(0, required)
     spent = cost or 0

@@ -5,11 +5,14 @@ Operations read no clock, environment or terminal; whoever calls them passes the
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dfx_backup.drivers.base import Driver
 from dfx_backup.model import CanisterId, CanisterRef, CanisterStatus, Network, NetworkId, SnapshotId
 from dfx_backup.progress import Progress
+
+if TYPE_CHECKING:
+    from dfx_backup.operations.direct import DirectCalls
 
 
 class Clock(Protocol):
@@ -57,6 +60,7 @@ class Target:
         network_id: the network's identity; decides which journal entry and lock is meant.
         driver: controls the canister.
         reader: certified direct reads, or None when the identity's key can't be read.
+        direct: calls that we sign ourselves, or None when the identity's key can't be read.
         principal: who we are, in text form, or None when it is not known.
     """
 
@@ -65,6 +69,7 @@ class Target:
     network_id: NetworkId
     driver: Driver
     reader: SnapshotReader | None = None
+    direct: "DirectCalls | None" = None
     principal: str | None = None
 
     @property

@@ -1,0 +1,75 @@
+"""What a Wasm module tells without running it, and the smallest one with a 64-bit memory."""
+
+import zlib
+from collections.abc import Iterator
+
+MAX_MODULE_BYTES = 100 * 1024**2
+"""No module on the Internet Computer is larger (resource limits)."""
+
+HEARTBEAT = "canister_heartbeat"
+
+STUB_WASM64 = b"\0asm\x01\0\0\0" + b"\x05\x03\x01\x04\x00"
+"""A module that does nothing: one memory section, one 64-bit memory of no pages."""
+
+_EXPORTS = 7
+_GZIP = b"\x1f\x8b"
+
+
+def exports(module: bytes) -> frozenset[str] | None:
+    """The names that a module exports (WebAssembly core specification, "Export section").
+
+    Args:
+        module: as it was installed, compressed with gzip or not.
+
+    Returns:
+        None when it is no module that can be read.
+    """
+    try:
+        plain = _plain(module)
+        if plain is None or plain[:4] != b"\0asm":
+            return None
+        for number, start, end in _sections(plain):
+            if number == _EXPORTS:
+                return frozenset(_names(plain, start, end))
+    except (ValueError, IndexError, zlib.error):
+        return None
+    return frozenset()
+
+
+def _plain(module: bytes) -> bytes | None:
+    """The module without gzip; None when it would be larger than any module may be."""
+    if module[:2] != _GZIP:
+        return module
+    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    plain = stream.decompress(module, MAX_MODULE_BYTES + 1)
+    return plain if len(plain) <= MAX_MODULE_BYTES else None
+
+
+def _sections(plain: bytes) -> Iterator[tuple[int, int, int]]:
+    at = 8
+    while at < len(plain):
+        size, start = _number(plain, at + 1)
+        yield plain[at], start, start + size
+        at = start + size
+
+
+def _names(plain: bytes, at: int, end: int) -> Iterator[str]:
+    count, at = _number(plain, at)
+    for _ in range(count):
+        length, at = _number(plain, at)
+        if at + length > end:
+            raise ValueError
+        yield plain[at : at + length].decode()
+        _, at = _number(plain, at + length + 1)
+
+
+def _number(plain: bytes, at: int) -> tuple[int, int]:
+    """An unsigned LEB128 number of at most 32 bits, and where it ends."""
+    value = 0
+    for shift in range(0, 35, 7):
+        byte = plain[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+    raise ValueError
