@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from dfx_backup.errors import CertificateError, NetworkError
+from dfx_backup.errors import CertificateError, NetworkError, RejectError
 from dfx_backup.ic import cbor, outcome
 from dfx_backup.ic.certificate import Certificate, CertificateVerifier
 from dfx_backup.ic.envelope import SignedRequest
@@ -89,6 +89,10 @@ class Call:
             UnknownOutcomeError: it can have been executed, or can still be.
             NetworkError: it has not been executed and never will be.
         """
+        return self._answered(self._send())
+
+    def _send(self) -> Answer | None:
+        """Send until an answer comes; None when the certified state is to be asked instead."""
         backoff = Backoff(first_s=0.5, longest_s=10.0, rng=self._outside.rng)
         attempt = 0
         while True:
@@ -101,11 +105,12 @@ class Call:
                 self._maybe_sent |= error.status >= 500  # a gateway can have passed it on
                 failure = error
             else:
-                return self._answered(answer)
+                return answer
             wait_s = max(backoff.wait_s(attempt), asked_wait_s(failure))
             attempt += 1
             if failure.final or self._too_late(failure, wait_s):
-                return self._stopped_sending(failure)
+                self._stop_sending(failure)
+                return None
             self._outside.sleep(wait_s)
 
     def _too_late(self, failure: NetworkError, wait_s: float) -> bool:
@@ -119,45 +124,50 @@ class Call:
             or (unreachable and then - self._began > UNREACHABLE_PATIENCE_S)
         )
 
-    def _stopped_sending(self, failure: TransportError | HttpStatusError) -> bytes:
+    def _stop_sending(self, failure: TransportError | HttpStatusError) -> None:
         if not self._maybe_sent:
             raise failure
         self._trouble = failure
         if failure.final:
             self._refusal = failure
-        return self._follow()
 
-    def _answered(self, answer: Answer) -> bytes:
+    def _answered(self, answer: Answer | None) -> bytes:
+        if answer is None:
+            return self._follow()
         before = self._maybe_sent
         self._maybe_sent = True
         if answer.status == 200:
-            try:
-                status = self._read_answer(answer.body, sent_before=before)
-            except CertificateError as error:
-                self._count_bad(error)
-            else:
-                if status is not None and self._is_settled(status):
-                    return status.reply
+            found = self._opened(answer.body)
+            del answer  # as large as a slice, and its content has been copied
+            status = None if found is None else self._read_answer(found, sent_before=before)
+            if status is not None and self._is_settled(status):
+                return status.reply
         return self._follow()
 
-    def _read_answer(self, body: bytes, *, sent_before: bool) -> CallStatus | None:
+    def _opened(self, body: bytes) -> bytes | RejectError | None:
+        """A certificate, or the refusal of one node; None when it is neither."""
         try:
             found = cbor.load_map(body, "the answer to the call")
             if "certificate" not in found and "reject_code" in found:
-                refusal = outcome.plain_rejection(found, self._what)
-            else:
-                raw = cbor.field(found, "certificate", bytes, "the answer to the call")
-                refusal = None
+                return outcome.plain_rejection(found, self._what)
+            raw: bytes = cbor.field(found, "certificate", bytes, "the answer to the call")
         except NetworkError as error:
             self._count_bad(error)
             return None
-        if refusal is None:
-            certificate = self._line.verifier().verify(raw, self._effective)
-            return outcome.call_status(certificate, self._request.request_id, self._what)
+        return raw
+
+    def _read_answer(self, found: bytes | RejectError, *, sent_before: bool) -> CallStatus | None:
+        if isinstance(found, bytes):
+            try:
+                certificate = self._line.verifier().verify(found, self._effective)
+                return outcome.call_status(certificate, self._request.request_id, self._what)
+            except CertificateError as error:
+                self._count_bad(error)
+                return None
         if sent_before:  # this node refuses, but an earlier copy may have got through
-            self._refusal = refusal
+            self._refusal = found
             return None
-        raise refusal
+        raise found
 
     def _follow(self) -> bytes:
         """Ask the certified state until the call is settled."""

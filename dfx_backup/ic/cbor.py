@@ -4,6 +4,7 @@ Everything under the self-describing tag decodes to other Python types in newer 
 so the tag is taken off before; other tags have no place in what we read.
 """
 
+import io
 from typing import Any
 
 import cbor2
@@ -11,6 +12,7 @@ import cbor2
 from dfx_backup.errors import NetworkError
 
 SELF_DESCRIBED = b"\xd9\xd9\xf7"
+_TAG = 55799
 
 
 def loads(data: bytes | memoryview, what: str) -> Any:  # noqa: ANN401 # the parsing edge
@@ -23,16 +25,17 @@ def loads(data: bytes | memoryview, what: str) -> Any:  # noqa: ANN401 # the par
     Raises:
         NetworkError: the bytes are no CBOR.
     """
-    plain = data[3:] if data[:3] == SELF_DESCRIBED else data
+    stream = io.BytesIO(data)  # bytes are not copied
+    stream.seek(len(SELF_DESCRIBED) if data[:3] == SELF_DESCRIBED else 0)
     try:
-        return cbor2.loads(plain)
+        return cbor2.load(stream)
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise NetworkError(f"{what} is no CBOR: {error}") from None
 
 
 def dumps(value: object) -> bytes:
     """Encode a value, with the self-describing tag in front as the specification asks."""
-    return SELF_DESCRIBED + cbor2.dumps(value)
+    return cbor2.dumps(cbor2.CBORTag(_TAG, value))
 
 
 def load_map(data: bytes | memoryview, what: str) -> dict[str, Any]:
