@@ -120,6 +120,7 @@ class _Way:
             network_id=self.wire.network_id(),
             driver=driver,
             reader=self.management if readable else None,
+            direct=self.management if readable else None,
             principal=self.identity.principal.to_text() if self.identity else None,
         )
 
