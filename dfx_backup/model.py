@@ -150,6 +150,7 @@ class Places:
         dfx_shared_data: data of dfx's shared networks, one folder `network/NAME` each.
         icp_home: the folder that holds icp-cli's `identity/`.
         state: our own state: `${XDG_STATE_HOME:-~/.local/state}/dfx-backup`.
+        icp_ports: where icp-cli notes which network has which fixed port, or None when not known.
     """
 
     cwd: str
@@ -158,3 +159,4 @@ class Places:
     dfx_shared_data: str
     icp_home: str
     state: str
+    icp_ports: str | None = None

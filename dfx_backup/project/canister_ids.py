@@ -1,4 +1,4 @@
-"""Canister ids: which canister a name means on a network, with dfx's precedence."""
+"""Canister ids: which canister a name means on a network, by the rules of the project's tool."""
 
 import re
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Final
 from dfx_backup.errors import ProjectError
 from dfx_backup.ic.principal import ANONYMOUS, MANAGEMENT, Principal, PrincipalError
 from dfx_backup.model import CanisterId, CanisterRef, Network, Places
+from dfx_backup.project import icp_canister_ids
 from dfx_backup.project.dfx_json import DfxConfig, in_dependency_order
 from dfx_backup.project.discover import Project
 from dfx_backup.project.document import printable, read_bytes, read_json
@@ -58,8 +59,9 @@ def resolve_canister(
 ) -> CanisterRef:
     """Find the canister that the user means: a principal, or a name in the project.
 
-    A name's id comes from `remote.id` in dfx.json, else from canister_ids.json (of the project for
-    a persistent network, of `.dfx/NETWORK/` for others), else from a pulled canister's `id`.
+    In a project of dfx a name's id comes from `remote.id` in dfx.json, else from canister_ids.json
+    (of the project for a persistent network, of `.dfx/NETWORK/` for others), else from a pulled
+    canister's `id`. In one of icp-cli it comes from the environment's file below `.icp`.
 
     Args:
         project: the user's project, or None.
@@ -78,8 +80,15 @@ def resolve_canister(
     else:
         return CanisterRef(canister_id=_canister(principal))
     name = name_or_principal
+    if project is not None and project.icp is not None:
+        found_id = icp_canister_ids.find(project.icp, network.name, name)
+        if found_id is None and _PRINCIPAL_LIKE.fullmatch(name):
+            raise ProjectError(not_a_principal.message, hint=not_a_principal.hint)
+        if found_id is None:
+            raise icp_canister_ids.unknown(project.icp, network.name, name)
+        return CanisterRef(canister_id=found_id, name=name)
     if project is None or project.dfx is None:
-        raise _no_names(project, name, places)
+        raise _no_names(name, places)
     definition = define_network(project, network.name, places=places)
     ids = _read_ids(project, definition)
     found = _lookup(project.dfx, definition, ids, name)
@@ -107,20 +116,24 @@ def list_canisters(
     places: Places,
     dependency_order: bool = False,
 ) -> CanisterListing:
-    """List the canisters of dfx.json on a network. Like dfx, remote ones are told apart.
+    """List the canisters of a project on a network. Like dfx, remote ones are told apart.
 
     Args:
         project: the user's project.
         network: the network, as `resolve_network` returned it.
         places: the user's directories.
-        dependency_order: each canister after those that it depends on; otherwise by name.
+        dependency_order: each canister after those that it depends on; otherwise by name. icp.yaml
+            has an order, but knows no such dependencies.
 
     Raises:
-        ProjectError: there is no dfx project, the ids belong to a local network that is gone, or a
+        ProjectError: there is no project, the ids belong to a local network that is gone, or a
             file is bad.
     """
+    if project is not None and project.icp is not None:
+        found_refs, missing = icp_canister_ids.listing(project.icp, network.name)
+        return CanisterListing(found=found_refs, without_id=missing, elsewhere=())
     if project is None or project.dfx is None:
-        raise _no_names(project, None, places)
+        raise _no_names(None, places)
     config = project.dfx
     definition = define_network(project, network.name, places=places)
     ids = _read_ids(project, definition)
@@ -212,13 +225,12 @@ def _why_stale(folder: Path, definition: NetworkDefinition) -> str | None:
     return "the network has been started clean since they were written"
 
 
-def _no_names(project: Project | None, name: str | None, places: Places) -> ProjectError:
+def _no_names(name: str | None, places: Places) -> ProjectError:
     what = "canisters by name" if name is None else f"canister {name!r}"
-    if project is None:
-        why = f"there is no dfx.json at or above {places.cwd}"
-    else:
-        why = f"{project.root} is a project of icp-cli, whose names are not read"
-    return ProjectError(f"{what} can't be looked up: {why}", hint="Give the canister's principal.")
+    return ProjectError(
+        f"{what} can't be looked up: there is no dfx.json or icp.yaml at or above {places.cwd}",
+        hint="Give the canister's principal.",
+    )
 
 
 def _create(name: str, definition: NetworkDefinition) -> str:

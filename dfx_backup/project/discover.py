@@ -9,6 +9,8 @@ from dfx_backup.model import DriverName
 from dfx_backup.project import dfx_json, icp_yaml, settings
 from dfx_backup.project.dfx_json import DfxConfig, read_dfx_json
 from dfx_backup.project.document import is_file
+from dfx_backup.project.icp_workspace import workspace_root
+from dfx_backup.project.icp_yaml import IcpConfig, read_icp_yaml
 from dfx_backup.project.settings import Settings, read_settings
 
 
@@ -41,16 +43,20 @@ class Project:
         kind: whose project it is.
         dfx: what dfx.json says; None for a project of icp-cli.
         settings: what dfx-backup.toml in the same folder says.
+        icp: what icp.yaml says; None for a project of dfx.
     """
 
     root: Path
     kind: ProjectKind
     dfx: DfxConfig | None
     settings: Settings
+    icp: IcpConfig | None = None
 
 
 def locate_project(start: Path, *, driver: DriverName | None = None) -> Location | None:
     """Find the nearest folder at or above `start` that holds dfx.json or icp.yaml.
+
+    For an icp.yaml that others name among their dependencies, it is the outermost of these.
 
     Args:
         start: where the user typed the command.
@@ -73,7 +79,10 @@ def locate_project(start: Path, *, driver: DriverName | None = None) -> Location
             if is_file(root / name)
         ]
         if found:
-            return Location(root=root, kind=_decide(root, found, driver))
+            kind = _decide(root, found, driver)
+            return Location(
+                root=workspace_root(root) if kind is ProjectKind.ICP else root, kind=kind
+            )
     return None
 
 
@@ -98,6 +107,7 @@ def find_project(start: Path, *, driver: DriverName | None = None) -> Project | 
         kind=location.kind,
         dfx=read_dfx_json(root / dfx_json.FILE_NAME) if is_dfx else None,
         settings=read_settings(root / settings.FILE_NAME),
+        icp=None if is_dfx else read_icp_yaml(root / icp_yaml.FILE_NAME),
     )
 
 

@@ -60,7 +60,7 @@ def shop(root: Path, places: Places, write: Write) -> Shop:
 def test_a_principal_needs_no_project(root: Path, places: Places) -> None:
     network = resolve_network(None, "ic", places=places)
     assert resolve_canister(None, network, ONE, places=places) == CanisterRef(canister_id=ONE)
-    with pytest.raises(ProjectError, match=r"there is no dfx.json at or above") as caught:
+    with pytest.raises(ProjectError, match=r"no dfx.json or icp.yaml at or above") as caught:
         resolve_canister(None, network, "chat", places=places)
     assert str(root) in caught.value.message
 
@@ -288,12 +288,3 @@ def test_listing_without_a_project(places: Places) -> None:
     network = resolve_network(None, "ic", places=places)
     with pytest.raises(ProjectError, match="canisters by name can't be looked up"):
         all_canisters(None, network, places=places)
-
-
-def test_names_in_a_project_of_icp_cli(root: Path, places: Places, write: Write) -> None:
-    write(root / "icp.yaml", "")
-    project = find_project(root)
-    network = resolve_network(project, "ic", places=places)
-    assert resolve_canister(project, network, ONE, places=places).canister_id == ONE
-    with pytest.raises(ProjectError, match="project of icp-cli"):
-        resolve_canister(project, network, "chat", places=places)

@@ -309,18 +309,6 @@ def test_mainnets_key_can_not_be_replaced(desk: Desk) -> None:
         desk.resolve("ic")
 
 
-def test_projects_of_icp_cli_know_urls_and_settings(desk: Desk, write: Write) -> None:
-    write(desk.root / "icp.yaml", "networks: []")
-    write(desk.shared, {"stage": {"bind": "127.0.0.1:1"}})
-    desk.settings('[network.lab]\nurl = "http://127.0.0.1:7"')
-    assert desk.resolve("lab").url == "http://127.0.0.1:7"
-    assert desk.resolve("ic").url == "https://icp0.io"
-    assert desk.resolve("http://127.0.0.1:8").url == "http://127.0.0.1:8"
-    for name in (None, "stage", "local"):
-        with pytest.raises(ProjectError, match=r"the networks in icp.yaml are not read"):
-            desk.resolve(name)
-
-
 def test_root_keys_are_read_from_hexadecimal() -> None:
     assert read_root_key(MAINNET_ROOT_KEY.hex(), "--root-key") == MAINNET_ROOT_KEY
     for bad in ("", "zz", MAINNET_ROOT_KEY.hex()[:-2], "00" * 133, "\ud800"):
