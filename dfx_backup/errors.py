@@ -165,7 +165,7 @@ class RefusedError(BackupError):
 
 
 class InterruptedRunError(BackupError):
-    """The user or the system interrupted the run (SIGINT or SIGTERM)."""
+    """The user or the system interrupted the run (SIGINT, SIGTERM or SIGHUP)."""
 
     code = "interrupted"
     exit_code = 130

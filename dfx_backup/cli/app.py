@@ -14,7 +14,8 @@ from dfx_backup import __version__
 from dfx_backup.cli import context, crash, doctor, output, parent, recover, snapshot
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Connector, Session, require_command
-from dfx_backup.errors import BackupError, InterruptedRunError, UsageError
+from dfx_backup.errors import BackupError, IncompleteError, InterruptedRunError, UsageError
+from dfx_backup.operations.interrupts import SIGNALS
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -75,13 +76,14 @@ class _Answer:
         self._close_view()
         if self._json:
             return self._envelope(report)
-        output.write(self._session.surroundings.stdout, report.lines)
+        lost = self._print(report.lines)
         if self._session.view is not None:
             for warning in report.warnings:
                 self._session.view.warn(warning)
         if not report.errors_in_lines:
             self._tell_errors(report.errors)
-        return output.exit_code(report.errors)
+        self._tell_errors(lost)
+        return output.exit_code((*report.errors, *lost))
 
     def fail(self, errors: tuple[BackupError, ...]) -> int:
         """Tell that there is no result, and why."""
@@ -99,8 +101,20 @@ class _Answer:
             errors=report.errors,
             warnings=(*told, *report.warnings),
         )
-        output.write(self._session.surroundings.stdout, [envelope])
-        return output.exit_code(report.errors)
+        lost = self._print((envelope,))
+        self._tell_errors(lost)
+        return output.exit_code((*report.errors, *lost))
+
+    def _print(self, lines: tuple[str, ...]) -> tuple[BackupError, ...]:
+        """Write the result; that nobody reads it is fine, that it is lost on the way is not."""
+        failure = output.write(self._session.surroundings.stdout, lines)
+        if failure is None or isinstance(failure, BrokenPipeError):
+            return ()
+        lost = IncompleteError(
+            f"The result could not be written to stdout: {failure.strerror}",
+            hint="The command itself ended before that; look at what it did before you repeat it.",
+        )
+        return (lost,)
 
     def _tell_errors(self, errors: tuple[BackupError, ...]) -> None:
         for error in errors:
@@ -174,8 +188,9 @@ def _command_words(argv: list[str]) -> tuple[list[str], bool]:
 
 @contextmanager
 def _terminate_as_interrupt() -> Iterator[None]:
-    """SIGTERM ends the run the way Ctrl-C does, so that clean-up runs.
+    """SIGTERM and SIGHUP end the run the way Ctrl-C does, so that clean-up runs.
 
+    One that is ignored stays so: `nohup` must work.
     Only the main thread may set signal handlers; in another one this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
@@ -185,8 +200,12 @@ def _terminate_as_interrupt() -> Iterator[None]:
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    former = {number: signal.getsignal(number) for number in SIGNALS if number != signal.SIGINT}
     try:
+        for number, handler in former.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, interrupt)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in former.items():
+            signal.signal(number, handler)

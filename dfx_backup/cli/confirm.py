@@ -23,7 +23,10 @@ def confirm(surroundings: Surroundings, *, losses: tuple[str, ...], question: st
         )
     stream = surroundings.stderr
     output.write(stream, [text.clean(line) for line in losses])
-    stream.write(f"{text.clean(question)}? [y/N] ")
-    stream.flush()
-    if surroundings.stdin.readline().strip().lower() not in {"y", "yes"}:
+    output.write(stream, [f"{text.clean(question)}? [y/N] "], end="")
+    try:
+        answer = surroundings.stdin.readline()
+    except (OSError, UnicodeDecodeError):  # the terminal went away, or sent no text
+        answer = ""
+    if answer.strip().lower() not in {"y", "yes"}:
         raise RefusedError("Nothing was done: the answer was not yes")

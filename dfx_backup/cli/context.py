@@ -99,7 +99,7 @@ def read_surroundings(argv: list[str], cache_path: str | None) -> Surroundings:
         cache_path: the path of that pair, or None when dfx did not start us.
     """
     environment = dict(os.environ)
-    cwd = Path.cwd()
+    cwd = _cwd(environment)
     dfx = None
     if cache_path is not None:
         dfx = parent.find_dfx(os.getppid(), proc=_PROC)
@@ -108,9 +108,9 @@ def read_surroundings(argv: list[str], cache_path: str | None) -> Surroundings:
         environment=environment,
         cwd=cwd,
         home=Path(environment.get("HOME") or Path("~").expanduser()),
-        stdin=sys.stdin,
-        stdout=sys.stdout,
-        stderr=sys.stderr,
+        stdin=_standing(sys.stdin, 0),
+        stdout=_standing(sys.stdout, 1),
+        stderr=_standing(sys.stderr, 2),
         cache_path=None if cache_path is None else Path(cache_path),
         swallowed_identity=parent.swallowed_identity(dfx, argv) if dfx else None,
         identity_uncertain=cache_path is not None and dfx is None,
@@ -166,6 +166,29 @@ def choose_identity(surroundings: Surroundings, given: str | None, *, changes: b
             hint="Name the identity after the subcommand: `--identity NAME`.",
         )
     return surroundings.swallowed_identity or surroundings.variable("DFX_IDENTITY")
+
+
+def _cwd(environment: Mapping[str, str]) -> Path:
+    """Where the process stands; the name of a directory that was removed meanwhile."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path(environment.get("PWD") or "/")
+
+
+def _standing(stream: TextIO | None, number: int) -> TextIO:
+    """The standard stream; one that was closed leads nowhere.
+
+    The number must not stay free: the next file opened, such as the journal, would get it, and
+    whatever a library prints.
+    """
+    if stream is not None:
+        return stream
+    opened = os.open(os.devnull, os.O_RDWR)
+    if opened != number:
+        os.dup2(opened, number)
+        os.close(opened)
+    return os.fdopen(number, "r" if number == 0 else "w", closefd=False, encoding="utf-8")
 
 
 def _shell_cwd(pwd: str | None, fallback: Path) -> Path:

@@ -7,6 +7,7 @@ stdout carries the answer and nothing else; stderr everything else. The envelope
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TextIO, TypeAlias
 
@@ -106,22 +107,25 @@ def error_lines(error: BackupError) -> Iterator[str]:
         yield f"Hint: {text.clean(error.hint)}"
 
 
-def write(stream: TextIO, lines: Sequence[str]) -> bool:
-    """Write lines whatever the stream's encoding is.
+def write(stream: TextIO, lines: Sequence[str], *, end: str = "\n") -> OSError | None:
+    """Write lines whatever the stream's encoding is; a stream that fails is no reason to stop.
+
+    A canister may be held meanwhile, and its terminal or the log's disk may be gone.
 
     Returns:
-        False when nobody reads the other end any more; the stream is then switched off, so that
-        the interpreter does not complain about it at the end.
+        Why it failed, or None; such a stream is switched off, so that the interpreter does not
+        complain about it at the end.
     """
     encoding = stream.encoding or "utf-8"
-    whole = "".join(f"{line}\n" for line in lines)
+    whole = "".join(f"{line}{end}" for line in lines)
     try:
         stream.write(whole.encode(encoding, "backslashreplace").decode(encoding))
         stream.flush()
-    except BrokenPipeError:
-        switch_off(stream)
-        return False
-    return True
+    except OSError as error:
+        with suppress(OSError):
+            switch_off(stream)
+        return error
+    return None
 
 
 def switch_off(stream: TextIO) -> None:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, noticed at points where stopping is safe.
+"""SIGINT, SIGTERM and SIGHUP, noticed at points where stopping is safe.
 
 While a canister is held stopped, a signal is only remembered: the steps ask for it between two
 calls, and the canister is started before the run ends. A second Ctrl-C changes nothing. At any
@@ -14,11 +14,12 @@ from typing import Self
 
 from dfx_backup.errors import InterruptedRunError
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What ends a run: Ctrl-C, a service manager, and a terminal that went away."""
 
 
 class Interrupts:
-    """A context that turns SIGINT and SIGTERM into `InterruptedRunError`.
+    """A context that turns `SIGNALS` into `InterruptedRunError`.
 
     Handlers are installed in the main thread only, where Python runs them; a signal that is being
     ignored stays ignored. The former handlers come back at the end.
@@ -31,7 +32,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:
                     self._former[number] = signal.signal(number, self._handle)
         return self

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -113,7 +114,7 @@ def test_text_that_the_terminal_cannot_show_is_escaped() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
 
-    assert output.write(stream, ["sn\u00f6\udc80"])
+    assert output.write(stream, ["sn\u00f6\udc80"]) is None
     assert raw.getvalue() == b"sn\\xf6\\udc80\n"
 
 
@@ -121,5 +122,13 @@ def test_nobody_reading_is_no_error() -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "w") as stream:
-        assert not output.write(stream, ["hello"])
-        assert output.write(stream, ["into the void"])
+        assert isinstance(output.write(stream, ["hello"]), BrokenPipeError)
+        assert output.write(stream, ["into the void"]) is None
+
+
+def test_a_full_disk_is_told_and_ends_nothing() -> None:
+    with open("/dev/full", "w") as stream:  # noqa: PTH123 - a device, not a file
+        failure = output.write(stream, ["hello"])
+        assert failure is not None
+        assert failure.errno == errno.ENOSPC
+        assert output.write(stream, ["into the void"]) is None

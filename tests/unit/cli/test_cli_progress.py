@@ -1,5 +1,7 @@
+import os
 import sys
 from collections.abc import Mapping
+from typing import TextIO
 
 import pytest
 
@@ -8,7 +10,7 @@ from tests.fakes.stage import Terminal
 
 
 def view(
-    stream: Terminal,
+    stream: TextIO,
     *,
     quiet: bool = False,
     warnings_aloud: bool = True,
@@ -98,3 +100,18 @@ def test_rich_is_loaded_with_the_first_step_only(monkeypatch: pytest.MonkeyPatch
     shown.step("stopping chat")
     shown.pause()
     assert "rich" in sys.modules
+
+
+def test_a_terminal_that_went_away_ends_nothing() -> None:
+    control, terminal = os.openpty()
+    with os.fdopen(terminal, "w") as stream:
+        shown = view(stream)
+        assert isinstance(shown, TerminalView)
+        shown.step("stopping chat")
+        os.close(control)
+
+        shown.step("starting chat")
+        shown.warn("Something is odd.")
+        shown.pause()
+
+    assert shown.warnings == ["Something is odd."]
