@@ -18,8 +18,8 @@ SLICE_BYTES = 2_000_000
 """Most bytes of one slice (management canister, MAX_SLICE_SIZE_BYTES)."""
 PAGE_BYTES = 65_536
 """A Wasm page."""
-DEFAULT_WINDOW = 48
-"""Slices in flight: a node takes 50 calls at a time, and leaves room for a status call or two."""
+DEFAULT_WINDOW = 50
+"""Slices in flight: a node takes 50 calls at a time and answers 429 to more, which is heeded."""
 
 TroubleListener = Callable[[NetworkError], None]
 """Hears of every failed request, in the thread that made it, also when it is tried again."""

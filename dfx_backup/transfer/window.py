@@ -236,6 +236,7 @@ def persist(
     *,
     failed: Callable[[NetworkError], None],
     pause: Callable[[float], None] | None = None,
+    may_pass: Callable[[NetworkError], bool] = slice_passes,
 ) -> R:
     """Try until it succeeds.
 
@@ -244,6 +245,7 @@ def persist(
         options: patience and surroundings.
         failed: hears of an error before the same is tried again.
         pause: waits for some seconds; None takes that of the surroundings.
+        may_pass: tells the errors after which it is tried again.
 
     Raises:
         NetworkError: the first error that does not pass, or the last one.
@@ -257,7 +259,7 @@ def persist(
             return action()
         except NetworkError as error:
             wait_s = max(backoff.wait_s(attempt), asked_wait_s(error))
-            if outside.monotonic() + wait_s > end or not slice_passes(error):
+            if outside.monotonic() + wait_s > end or not may_pass(error):
                 raise
             failed(error)
         attempt += 1
