@@ -83,14 +83,14 @@ class Executor:
         limit: int,
         instance: Instance | None = None,
     ) -> Trap | None:
-        """Run one function; after a trap everything it did to memories is taken back.
+        """Run one function; after a trap on the warm instance its changes are taken back.
 
         Args:
             canister: committed state, which is not changed.
             entry: name of an exported function, or a closure.
             frame: collects the effects.
             limit: instructions.
-            instance: to be used instead of the warm one.
+            instance: to be used; the caller undoes what it did. None takes the warm one.
 
         Returns:
             The trap, or None when the function returned; then its changes wait in the instance

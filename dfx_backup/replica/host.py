@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from dfx_backup.replica import codec
@@ -107,7 +108,7 @@ class Host:
         self.queue: deque[Request | Response] = deque()
         self.outcomes: dict[bytes, Outcome] = {}
         self.management: Management | None = None
-        self.data_certificate: Callable[[bytes], bytes | None] | None = None
+        self.data_certificate: Callable[[bytes], bytes] | None = None
         self.root_key = b""
         self.subnet_id = b""
         self.on_ingress_done: Callable[[Outcome], None] | None = None
@@ -134,14 +135,12 @@ class Host:
 
     def world(self, canister_id: bytes, *, in_query: bool = False) -> World:
         """What a message on this canister sees of the replica."""
-        certificate = None
-        if in_query and self.data_certificate is not None:
-            certificate = self.data_certificate(canister_id)
+        certify = self.data_certificate
         return World(
             now=self.now_ns(),
             root_key=self.root_key,
             subnet_id=self.subnet_id,
-            data_certificate=certificate,
+            make_certificate=partial(certify, canister_id) if certify and in_query else None,
         )
 
     def find(self, canister_id: bytes) -> CanisterState:

@@ -294,7 +294,7 @@ class Edge:
         )
         return _cbor_response({**response, "signatures": [signature]})
 
-    def _data_certificate(self, canister_id: bytes) -> bytes | None:
+    def _data_certificate(self, canister_id: bytes) -> bytes:
         """The certificate that a canister sees while it answers a query."""
         form: Form = getattr(self._query_form, "form", "flat")
         tree: Tree = {

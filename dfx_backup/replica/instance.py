@@ -43,6 +43,21 @@ class _Global:
     mutable: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SavePoint:
+    """Uncommitted state of an instance.
+
+    Attributes:
+        size: of the memory, bytes.
+        pages: memory that differs from what is committed: (offset, content).
+        globals: bits of the kept globals.
+    """
+
+    size: int
+    pages: list[tuple[int, bytes]]
+    globals: list[int]
+
+
 def _make_global(handle: Any, info: GlobalInfo) -> _Global:  # noqa: ANN401 - ctypes struct
     mask = 0 if info.type == "v128" else (1 << _WIDTHS[info.type]) - 1
     return _Global(handle, ctypes.byref(handle), info.type, mask, info.mutable)
@@ -158,18 +173,22 @@ class Instance:
     def _lay_over(self, blob: Blob, *, is_new: bool) -> Heap:
         if is_new:
             seed(self, blob)
-        elif self.size() < blob.size:
+        elif self.size() > blob.size:
+            blob.resize(self.size())
+        else:
+            self._grow(blob.size)
+        return attach(self, blob)
+
+    def _grow(self, size: int) -> None:
+        if self.size() < size:
             previous = ctypes.c_uint64()
             error = ffi.wasmtime_memory_grow(
                 self._context,
                 ctypes.byref(self._memory),
-                (blob.size - self.size()) // PAGE,
+                (size - self.size()) // PAGE,
                 ctypes.byref(previous),
             )
             check(error)
-        elif self.size() > blob.size:
-            blob.resize(self.size())
-        return attach(self, blob)
 
     # Globals
 
@@ -319,6 +338,26 @@ class Instance:
             if old != now:
                 self._set_global(one, old)
         self.is_dirty = False
+        return True
+
+    def save(self) -> SavePoint:
+        """Remember the state as it is now, to come back to it within the same message."""
+        pages: list[tuple[int, bytes]] = []
+        if self.heap is not None:
+            pages = [(start, self.read(start, end - start)) for start, end in self.heap.changes()]
+        return SavePoint(self.size(), pages, self._read_globals())
+
+    def restore(self, saved: SavePoint) -> bool:
+        """Come back to an earlier state; False when that needs a new instance."""
+        if not self.rollback() or self.size() > saved.size:
+            return False
+        self.is_dirty = True
+        self._grow(saved.size)
+        for start, content in saved.pages:
+            self.write(start, content)
+        for one, bits in zip(self._globals, saved.globals, strict=True):
+            if one.mutable:
+                self._set_global(one, bits)
         return True
 
     def settle(self, runs: list[tuple[int, int]]) -> None:

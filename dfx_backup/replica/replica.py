@@ -116,12 +116,12 @@ class Replica:
         self._host.management = management
 
     @property
-    def data_certificate(self) -> Callable[[bytes], bytes | None] | None:
+    def data_certificate(self) -> Callable[[bytes], bytes] | None:
         """Given a canister id, makes its data certificate for queries."""
         return self._host.data_certificate
 
     @data_certificate.setter
-    def data_certificate(self, provider: Callable[[bytes], bytes | None] | None) -> None:
+    def data_certificate(self, provider: Callable[[bytes], bytes] | None) -> None:
         self._host.data_certificate = provider
 
     @property

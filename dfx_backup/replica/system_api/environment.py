@@ -48,15 +48,15 @@ def certified_data_set(frame: Frame, start: int, size: int) -> None:
 
 
 def data_certificate_present(frame: Frame) -> int:
-    return int(frame.world.data_certificate is not None)
+    return int(frame.world.has_certificate)
 
 
 def data_certificate_size(frame: Frame) -> int:
-    return len(_certificate(frame))
+    return len(frame.world.certificate)
 
 
 def data_certificate_copy(frame: Frame, target: int, offset: int, size: int) -> None:
-    frame.copy_out(target, offset, size, _certificate(frame))
+    frame.copy_out(target, offset, size, frame.world.certificate)
 
 
 def time(frame: Frame) -> int:
@@ -116,12 +116,6 @@ def debug_print(frame: Frame, start: int, size: int) -> None:
 
 def trap(frame: Frame, start: int, size: int) -> None:
     raise Trap(frame.memory.read(start, size).decode(errors="replace"), 503)
-
-
-def _certificate(frame: Frame) -> bytes:
-    if frame.world.data_certificate is None:
-        raise Trap("data_certificate: there is none in this message", 504)
-    return frame.world.data_certificate
 
 
 def _variable_name(frame: Frame, index: int) -> bytes:

@@ -1,9 +1,10 @@
 """The frame of one running message: what it may read, and the effects that it collects.
 
 Nothing here reaches the canister's state before the message succeeded. Stable memory is the
-exception: it is written in place and undone by its blob.
+exception: replicated messages write it in place, and its blob undoes that. Others write over it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -73,19 +74,55 @@ class Machine(Protocol):
         """What remains of the limit."""
 
 
+class StableMemory(Protocol):
+    """What a frame needs of the stable memory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+
+    def resize(self, size: int) -> None:
+        """Grow with zeros."""
+
+    def write(self, offset: int, data: memoryview) -> None:
+        """Put `data`, which lies inside."""
+
+    def read_into(self, offset: int, target: memoryview) -> None:
+        """Fill `target` from bytes that lie inside."""
+
+
 @dataclass(slots=True, kw_only=True)
 class World:
     """What a message sees of the replica.
 
     Attributes:
         now: time, constant in a message.
-        data_certificate: present in queries on the root canister only.
+        make_certificate: gives the data certificate; None where there is none to be had.
     """
 
     now: int
     root_key: bytes = b""
     subnet_id: bytes = b""
-    data_certificate: bytes | None = None
+    make_certificate: Callable[[], bytes] | None = None
+    _certificate: bytes | None = None
+
+    @property
+    def has_certificate(self) -> bool:
+        """Whether there is a data certificate."""
+        return self.make_certificate is not None
+
+    @property
+    def certificate(self) -> bytes:
+        """The data certificate, signed when it is first asked for.
+
+        Raises:
+            Trap: there is none.
+        """
+        if self.make_certificate is None:
+            raise Trap("data_certificate: there is none in this message", 504)
+        if self._certificate is None:
+            self._certificate = self.make_certificate()
+        return self._certificate
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,6 +144,7 @@ class Frame:
     """One running message.
 
     Attributes:
+        stable: the canister's stable memory, or what the message sees in its place.
         method: for `inspect_message`.
         reject: what a reject callback learns.
         can_respond: whether the call context still waits for an answer.
@@ -145,6 +183,11 @@ class Frame:
     executed: int = 0
     machine: Machine | None = None
     limit: int = 0
+    stable: StableMemory = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Write stable memory in place."""
+        self.stable = self.canister.stable
 
     @property
     def is_replicated(self) -> bool:

@@ -1,4 +1,4 @@
-"""Stable memory: written in place, undone by its blob when the message fails."""
+"""Stable memory: the frame says where it is written."""
 
 from dfx_backup.replica.state import PAGE
 from dfx_backup.replica.system_api.frame import U64, Frame, Trap
@@ -10,11 +10,11 @@ _MAX_PAGES_32 = 1 << 16
 
 
 def stable64_size(frame: Frame) -> int:
-    return frame.canister.stable.size // PAGE
+    return frame.stable.size // PAGE
 
 
 def stable64_grow(frame: Frame, pages: int) -> int:
-    blob = frame.canister.stable
+    blob = frame.stable
     old = blob.size // PAGE
     if old + pages > MAX_STABLE_PAGES:
         return U64
@@ -26,13 +26,13 @@ def stable64_grow(frame: Frame, pages: int) -> int:
 def stable64_write(frame: Frame, offset: int, start: int, size: int) -> None:
     _check(frame, offset, size)
     if size:
-        frame.canister.stable.write(offset, frame.memory.view(start, size))
+        frame.stable.write(offset, frame.memory.view(start, size))
 
 
 def stable64_read(frame: Frame, start: int, offset: int, size: int) -> None:
     _check(frame, offset, size)
     if size:
-        frame.canister.stable.read_into(offset, frame.memory.view(start, size))
+        frame.stable.read_into(offset, frame.memory.view(start, size))
 
 
 def stable_size(frame: Frame) -> int:
@@ -56,12 +56,12 @@ def stable_read(frame: Frame, start: int, offset: int, size: int) -> None:
 
 
 def _small(frame: Frame) -> int:
-    pages = frame.canister.stable.size // PAGE
+    pages = frame.stable.size // PAGE
     if pages > _MAX_PAGES_32:
         raise Trap("32 bit stable memory api used on a memory larger than 4GB")
     return pages
 
 
 def _check(frame: Frame, offset: int, size: int) -> None:
-    if offset + size > frame.canister.stable.size:
+    if offset + size > frame.stable.size:
         raise Trap(f"stable memory out of bounds: {size} bytes at {offset}")
