@@ -17,9 +17,11 @@ from dfx_backup.drivers.dfx import DfxDriver, DfxTool, probe_dfx
 from dfx_backup.errors import RefusedError, UnreadableIdentityError
 from dfx_backup.ic.identity import AnonymousIdentity, Identity
 from dfx_backup.ic.management import ManagementCanister
+from dfx_backup.ic.retry import NO_RETRY
 from dfx_backup.ic.session import Session
 from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.model import CanisterRef, DriverName, Network
+from dfx_backup.operations.direct import Direct
 from dfx_backup.operations.doctor import Checks
 from dfx_backup.operations.pending import Pending
 from dfx_backup.operations.target import Target
@@ -120,7 +122,7 @@ class _Way:
             network_id=self.wire.network_id(),
             driver=driver,
             reader=self.management if readable else None,
-            direct=self.management if readable else None,
+            direct=self.direct if readable else None,
             principal=self.identity.principal.to_text() if self.identity else None,
         )
 
@@ -255,6 +257,12 @@ class _Way:
     def management(self) -> ManagementCanister:
         """Direct, certified calls."""
         return ManagementCanister(self.wire)
+
+    @cached_property
+    def direct(self) -> Direct:
+        """The way without another program."""
+        slices = ManagementCanister(self.wire, retry=NO_RETRY)
+        return Direct(calls=self.management, slices=slices)
 
     def describe_network(self) -> str:
         """A line on the network, after it has answered."""

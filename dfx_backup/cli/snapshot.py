@@ -1,13 +1,15 @@
 """`snapshot create`, `list`, `load` and `delete`: native snapshots that the subnet keeps.
 
+`transfer` adds the commands that move them.
+
 Operations are imported by the command that runs: `--help` of another one must not wait for them.
 """
 
-import string
 from typing import Annotated
 
 import typer
 
+from dfx_backup.cli import transfer
 from dfx_backup.cli.options import (
     AllowStoppedOption,
     CanisterArgument,
@@ -18,12 +20,11 @@ from dfx_backup.cli.options import (
 )
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Run, command, require_command
-from dfx_backup.errors import UsageError
-from dfx_backup.model import SnapshotId
+from dfx_backup.cli.words import optional_snapshot_id, snapshot_id
 
 group = typer.Typer(
     rich_markup_mode=None,
-    help="Take, list, load and delete canister snapshots on the subnet.",
+    help="Take, list, load, delete, download and upload canister snapshots.",
     callback=require_command,
     invoke_without_command=True,
 )
@@ -48,7 +49,9 @@ def create_snapshot(
     from dfx_backup.operations.plans import CreateOptions
     from dfx_backup.operations.snapshot_create import create, plan_create
 
-    options = CreateOptions(live=live, replace=_optional_id(replace), allow_stopped=allow_stopped)
+    options = CreateOptions(
+        live=live, replace=optional_snapshot_id(replace), allow_stopped=allow_stopped
+    )
     target = run.connector.canister(run, canister, changes=not dry_run)
     if dry_run:
         return view.create_plan(plan_create(run.runtime, target, options))
@@ -93,9 +96,9 @@ def load_snapshot(  # noqa: PLR0913 - one parameter for each option
     from dfx_backup.operations.snapshot_load import load, plan_load
 
     options = LoadOptions(
-        snapshot=_snapshot_id(snapshot),
+        snapshot=snapshot_id(snapshot),
         skip_safety_snapshot=skip_safety_snapshot,
-        replace=_optional_id(replace),
+        replace=optional_snapshot_id(replace),
         other_canister=from_other_canister,
         allow_stopped=allow_stopped,
     )
@@ -122,25 +125,13 @@ def delete_snapshot(
     from dfx_backup.cli import snapshot_view as view
     from dfx_backup.operations.snapshot_delete import delete, plan_delete
 
-    snapshot_id = _snapshot_id(snapshot)
+    wanted = snapshot_id(snapshot)
     target = run.connector.canister(run, canister, changes=not dry_run)
-    plan = plan_delete(run.runtime, target, snapshot_id)
+    plan = plan_delete(run.runtime, target, wanted)
     if dry_run:
         return view.delete_plan(plan)
-    run.confirm(yes=yes, losses=plan.will_be_lost, question=f"Delete {snapshot_id} of {target}")
-    return view.deleted(delete(run.runtime, target, snapshot_id))
+    run.confirm(yes=yes, losses=plan.will_be_lost, question=f"Delete {wanted} of {target}")
+    return view.deleted(delete(run.runtime, target, wanted))
 
 
-def _optional_id(typed: str | None) -> SnapshotId | None:
-    return None if typed is None else _snapshot_id(typed)
-
-
-def _snapshot_id(typed: str) -> SnapshotId:
-    """The id in the form that tools print: lower-case hexadecimal, without `0x`."""
-    digits = typed.lower().removeprefix("0x")
-    if not digits or len(digits) % 2 or set(digits) - set(string.hexdigits):
-        raise UsageError(
-            f"`{typed}` is not a snapshot id: it must be hexadecimal digits, two for each byte",
-            hint="`snapshot list CANISTER` shows the ids.",
-        )
-    return SnapshotId(digits)
+transfer.register(group)

@@ -1,5 +1,6 @@
 """Words and numbers as people read them. Nothing here prints."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -42,6 +43,20 @@ def size(count: int | None) -> str:
 def seconds(amount: float) -> str:
     """Seconds with one decimal, such as `2.3 s`."""
     return f"{amount:.1f} s"
+
+
+def rate(amount: float) -> str:
+    """Bytes a second in the unit of networks, such as `33.2 MB/s`."""
+    return f"{amount / 1e6:.1f} MB/s"
+
+
+def duration(amount: float) -> str:
+    """Seconds as people say them: `18 s`, `4 min`, `2.5 h`."""
+    if amount < 100:
+        return f"{math.ceil(amount)} s"
+    if amount < 5400:
+        return f"{round(amount / 60)} min"
+    return f"{amount / 3600:.1f} h"
 
 
 def cycles(amount: int) -> str:

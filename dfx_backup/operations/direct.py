@@ -1,14 +1,16 @@
 """Calls that we sign ourselves: what operations need of `ic.management.ManagementCanister`."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from dfx_backup.ic.canister_settings import FullStatus
-from dfx_backup.model import CanisterId, CanisterStatus
+from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
+from dfx_backup.model import CanisterId, CanisterSnapshot, CanisterStatus, SnapshotId
 from dfx_backup.transfer.terms import SliceWriter
 
 
-class DirectCalls(SliceWriter, Protocol):
-    """Reads and writes snapshots slice by slice, and knows settings."""
+class DirectCalls(Protocol):
+    """Calls that are certified and, when they fail in a way that passes, made again."""
 
     def status(self, canister: CanisterId, /) -> CanisterStatus:
         """The canister's certified status."""
@@ -16,5 +18,26 @@ class DirectCalls(SliceWriter, Protocol):
     def full_status(self, canister: CanisterId, /) -> FullStatus:
         """Status and settings, from one certified answer."""
 
+    def list_snapshots(self, canister: CanisterId, /) -> tuple[CanisterSnapshot, ...]:
+        """The canister's snapshots; a viewer may ask as well."""
+
+    def read_snapshot_metadata(
+        self, canister: CanisterId, snapshot: SnapshotId, /
+    ) -> SnapshotMetadata:
+        """The snapshot's certified metadata."""
+
     def install_code(self, canister: CanisterId, module: bytes, /, *, arg: bytes = ...) -> None:
         """Install a module into an empty canister."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Direct:
+    """The way to the network without another program.
+
+    Attributes:
+        calls: single calls.
+        slices: the same without retries: a transfer has its own, and must hear of each refusal.
+    """
+
+    calls: DirectCalls
+    slices: SliceWriter

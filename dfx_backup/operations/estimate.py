@@ -72,7 +72,7 @@ def estimate(target: Target, *, nodes: int = cycles.NODES) -> Estimate:
         NetworkError, ToolError: as the network or the driver tells them; also when the size of the
             canister is not told.
     """
-    asked = target.direct or target.driver
+    asked = target.driver if target.direct is None else target.direct.calls
     status = asked.status(target.canister_id)
     size = cycles.snapshot_bytes(status)
     if size is None:

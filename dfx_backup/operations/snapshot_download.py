@@ -69,10 +69,10 @@ def download(
         if target.direct is None or metadata is None:
             report = folder_way.download(target, identity, options.folder, progress, run)
             return SnapshotDownloadResult(plan=plan, report=report, cycles=None)
-        known = _known_module(target.direct, target, metadata, options)
+        known = _known_module(target.direct.calls, target, metadata, options)
         with interrupts.deferred(), transfers.goes_on(_again(run, target, plan)):
             report = download_snapshot(
-                target.direct,
+                target.direct.slices,
                 identity,
                 options.folder,
                 options=transfers.options(run, interrupts, options.window),
@@ -99,7 +99,7 @@ def _plan(
             )
         warnings.append(folder_way.NOTICE.format(driver=target.driver.describe()))
     else:
-        metadata = target.direct.read_snapshot_metadata(target.canister_id, found.snapshot_id)
+        metadata = target.direct.calls.read_snapshot_metadata(target.canister_id, found.snapshot_id)
     sizes = None if metadata is None else Sizes.of(metadata)
     total = found.size_bytes if sizes is None else sum(sizes.sections)
     warnings += _room(options.folder, total)
@@ -125,7 +125,7 @@ def _plan(
 
 def _find(target: Target, snapshot: SnapshotId) -> CanisterSnapshot:
     """The snapshot, asked for by ourselves where we can: the driver may want a controller."""
-    lister = target.direct or target.driver
+    lister = target.driver if target.direct is None else target.direct.calls
     try:
         listed = lister.list_snapshots(target.canister_id)
     except RejectError as error:

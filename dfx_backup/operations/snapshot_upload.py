@@ -10,7 +10,6 @@ from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.ic.snapshot_parts import ReadPart, UploadPlace
 from dfx_backup.model import CanisterId, CanisterSnapshot, SentCall, SnapshotId
 from dfx_backup.operations import cycles, folder_way, transfers, upload_planning
-from dfx_backup.operations.direct import DirectCalls
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.ledger import Ledger, OwnSnapshot
 from dfx_backup.operations.locks import canister_lock
@@ -25,6 +24,7 @@ from dfx_backup.operations.transfer_plans import (
 from dfx_backup.operations.wasm_module import STUB_WASM64
 from dfx_backup.transfer.snapshot_upload import upload_snapshot
 from dfx_backup.transfer.terms import (
+    SliceWriter,
     TransferProgress,
     TroubleListener,
     UploadChoices,
@@ -93,12 +93,12 @@ def _send(
     if plan.installs_stub:
         progress.step(f"{target}: installing an empty wasm64 module")
         with canister_lock(run, target, purpose="snapshot upload"):
-            target.direct.install_code(target.canister_id, STUB_WASM64)
+            target.direct.calls.install_code(target.canister_id, STUB_WASM64)
         interrupts.check()
     state = state_file(run, target, options.folder)
     private_folder(state.parent)
     return upload_snapshot(
-        _Writer(run=run, target=target, direct=target.direct),
+        _Writer(run=run, target=target, direct=target.direct.slices),
         UploadTarget(
             canister_id=target.canister_id,
             network_id=target.network_id,
@@ -127,7 +127,7 @@ class _Writer:
 
     run: Runtime
     target: Target
-    direct: DirectCalls
+    direct: SliceWriter
 
     def upload_snapshot_metadata(
         self,

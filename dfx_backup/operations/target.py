@@ -12,7 +12,7 @@ from dfx_backup.model import CanisterId, CanisterRef, CanisterStatus, Network, N
 from dfx_backup.progress import Progress
 
 if TYPE_CHECKING:
-    from dfx_backup.operations.direct import DirectCalls
+    from dfx_backup.operations.direct import Direct
 
 
 class Clock(Protocol):
@@ -60,7 +60,7 @@ class Target:
         network_id: the network's identity; decides which journal entry and lock is meant.
         driver: controls the canister.
         reader: certified direct reads, or None when the identity's key can't be read.
-        direct: calls that we sign ourselves, or None when the identity's key can't be read.
+        direct: the way without another program, or None when the identity's key can't be read.
         principal: who we are, in text form, or None when it is not known.
     """
 
@@ -69,7 +69,7 @@ class Target:
     network_id: NetworkId
     driver: Driver
     reader: SnapshotReader | None = None
-    direct: "DirectCalls | None" = None
+    direct: "Direct | None" = None
     principal: str | None = None
 
     @property

@@ -43,7 +43,7 @@ def plan(run: Runtime, target: Target, options: UploadOptions, state: Path) -> S
     found = preflight.survey(target)
     settings = None
     if target.direct is not None:
-        settings = target.direct.full_status(target.canister_id).settings
+        settings = target.direct.calls.full_status(target.canister_id).settings
     replaces = _replaced(target, options, found)
     resumes = _resumed(target, options, what, found, state)
     if resumes is None and replaces is None:
@@ -103,7 +103,7 @@ def _resumed(
     chosen = snapshot_ids.find(options.resume, found.snapshots, target.canister_id).snapshot_id
     if target.direct is None:
         return chosen  # refused with the right words later on
-    there = target.direct.read_snapshot_metadata(target.canister_id, chosen)
+    there = target.direct.calls.read_snapshot_metadata(target.canister_id, chosen)
     if there.source is not SnapshotSource.METADATA_UPLOAD:
         raise RefusedError(
             f"snapshot {chosen} of {target} was taken, not uploaded: nothing can be put into it",
