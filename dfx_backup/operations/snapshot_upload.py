@@ -14,7 +14,7 @@ from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.ledger import Ledger, OwnSnapshot
 from dfx_backup.operations.locks import canister_lock
 from dfx_backup.operations.recover import refuse_pending
-from dfx_backup.operations.state_files import private_folder
+from dfx_backup.operations.state_files import private_folder, remove
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.operations.transfer_plans import (
     SnapshotUploadPlan,
@@ -31,6 +31,7 @@ from dfx_backup.transfer.terms import (
     UploadReport,
     UploadTarget,
 )
+from dfx_backup.transfer.upload_state import remembered
 
 PURPOSE = "uploaded from a folder"
 
@@ -97,6 +98,9 @@ def _send(
         interrupts.check()
     state = state_file(run, target, options.folder)
     private_folder(state.parent)
+    begun = remembered(state)
+    if begun is not None and begun not in {each.snapshot_id for each in plan.snapshots}:
+        remove(state)  # the snapshot was deleted since: there is nothing to go on with
     return upload_snapshot(
         _Writer(run=run, target=target, direct=target.direct.slices),
         UploadTarget(

@@ -18,6 +18,7 @@ from dfx_backup.transfer import folder as folders
 from dfx_backup.transfer.terms import FolderKind, ReadBack
 from dfx_backup.transfer.upload_plan import UploadPlan
 from dfx_backup.transfer.upload_plan import plan_upload as plan_folder
+from dfx_backup.transfer.upload_state import remembered
 
 MAX_HEAP_32 = 4 * cycles.GIB
 """Most bytes of a wasm32 heap; an empty canister counts as wasm32."""
@@ -97,7 +98,8 @@ def _resumed(
 ) -> SnapshotId | None:
     """The snapshot that is gone on with; one that was named must be fit for that."""
     if options.resume is None:
-        return _remembered(state, found)
+        begun = remembered(state)
+        return begun if begun in found.ids else None
     if options.replace is not None:
         raise UsageError("--resume goes on with a snapshot that is there: it replaces none")
     chosen = snapshot_ids.find(options.resume, found.snapshots, target.canister_id).snapshot_id
@@ -261,9 +263,3 @@ def _acting(planned: SnapshotUploadPlan, *, clone: bool, elsewhere: bool) -> lis
             "The global timer is sent: once loaded, the copy starts acting; --clone leaves it out."
         )
     return told
-
-
-def _remembered(state: Path, found: Survey) -> SnapshotId | None:
-    """The snapshot that an earlier run began, when it is still there."""
-    del state, found
-    return None

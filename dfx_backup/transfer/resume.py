@@ -123,6 +123,22 @@ class Journal:
         os.close(self._handle)
 
 
+def look_into(path: Path) -> Sequence[Any]:
+    """What a journal says, header first, without holding it; nothing when there is none.
+
+    Raises:
+        ProjectError: it can't be read.
+    """
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return ()
+    except OSError as error:
+        raise _unusable(path, error) from error
+    header, lines, _ = _parse(raw)
+    return () if header is None else (header, *lines)
+
+
 def _open_locked(path: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:

@@ -7,12 +7,13 @@ happens then, the next run finds out whether it was made.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Self
 
 from dfx_backup.errors import RefusedError
 from dfx_backup.ic.snapshot_parts import WasmChunk
 from dfx_backup.model import SentCall, SnapshotId
-from dfx_backup.transfer.resume import Journal
+from dfx_backup.transfer.resume import Journal, look_into
 from dfx_backup.transfer.terms import UploadChoices, UploadTarget
 from dfx_backup.transfer.upload_plan import UploadPlan, UploadSlice
 
@@ -127,6 +128,23 @@ class UploadState:
                 self.snapshot, self.compare = SnapshotId(snapshot), compare
             case [str(section), int(place) | str(place), int(size)]:
                 self.done.add((section, place, size))
+
+
+def remembered(path: Path) -> SnapshotId | None:
+    """The snapshot that an unfinished upload fills, as far as is known.
+
+    Args:
+        path: `UploadTarget.state`.
+
+    Raises:
+        ProjectError: it can't be read.
+    """
+    found = None
+    for line in look_into(path):
+        match line:
+            case {"snapshot": str(snapshot)}:
+                found = SnapshotId(snapshot)
+    return found
 
 
 def key_of(slice_: UploadSlice) -> Key:
