@@ -29,13 +29,18 @@ class SignedRequest:
 
     Attributes:
         request_id: the representation-independent hash of the content, 32 bytes.
-        body: the envelope in CBOR.
+        parts: the envelope in CBOR, in pieces: a large argument is not copied.
         expiry_ns: nanoseconds since the epoch after which the replica refuses it.
     """
 
     request_id: bytes
-    body: bytes
+    parts: tuple[bytes, ...]
     expiry_ns: int
+
+    @property
+    def body(self) -> bytes:
+        """The envelope in one piece."""
+        return b"".join(self.parts)
 
     @property
     def expires_at(self) -> float:
@@ -76,7 +81,8 @@ def sign(
     if signature is not None and identity.public_key_der is not None:
         envelope["sender_pubkey"] = identity.public_key_der
         envelope["sender_sig"] = signature
-    return SignedRequest(request_id=request_id, body=cbor.dumps(envelope), expiry_ns=expiry_ns)
+    parts = cbor.dump_parts(envelope, large=full.get("arg"))
+    return SignedRequest(request_id=request_id, parts=parts, expiry_ns=expiry_ns)
 
 
 def call_content(

@@ -241,6 +241,7 @@ class ManagementCanister:
             "chunk": chunk,
         }
         arg = encode([types.UPLOAD_DATA_ARGS], [record])
+        del chunk, record  # it has been copied, and the call can take long
         self._change(canister, "upload_canister_snapshot_data", arg)
 
     def update_settings(self, canister: CanisterId, settings: CanisterSettings) -> None:

@@ -243,4 +243,4 @@ class Session:
         self, effective: Principal, version: str, kind: str, request: SignedRequest, within_s: float
     ) -> Answer:
         path = f"/api/{version}/canister/{effective}/{kind}"
-        return self.transport.post(path, request.body, within_s=within_s)
+        return self.transport.post(path, request.parts, within_s=within_s)

@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -29,6 +29,7 @@ READ_TIMEOUT_S = 30.0
 
 _POOL_SIZE = 64
 _SEND_BYTES = 256 * 1024
+_SMALL_BYTES = 16 * 1024
 _READ_BYTES = 512 * 1024
 _MAX_RETRY_AFTER_S = 30.0
 
@@ -127,9 +128,10 @@ class Transport:
         """
         return self._request("GET", path, None, within_s)
 
-    def post(self, path: str, body: bytes, *, within_s: float) -> Answer:
-        """POST a CBOR body to a path; otherwise as `get`."""
-        return self._request("POST", path, body, within_s)
+    def post(self, path: str, body: bytes | Sequence[bytes], *, within_s: float) -> Answer:
+        """POST a CBOR body, whole or in pieces, to a path; otherwise as `get`."""
+        pieces = (body,) if isinstance(body, bytes) else body
+        return self._request("POST", path, pieces, within_s)
 
     @contextmanager
     def watch(self, listener: Callable[[NetworkError], None]) -> Iterator[None]:
@@ -148,7 +150,9 @@ class Transport:
         """Close all connections."""
         self._pool.clear()
 
-    def _request(self, method: str, path: str, body: bytes | None, within_s: float) -> Answer:
+    def _request(
+        self, method: str, path: str, body: Sequence[bytes] | None, within_s: float
+    ) -> Answer:
         try:
             return self._exchange(method, path, body, within_s)
         except (TransportError, HttpStatusError) as error:
@@ -156,12 +160,17 @@ class Transport:
                 listener(error)
             raise
 
-    def _exchange(self, method: str, path: str, body: bytes | None, within_s: float) -> Answer:
+    def _exchange(
+        self, method: str, path: str, body: Sequence[bytes] | None, within_s: float
+    ) -> Answer:
         deadline = self._monotonic() + within_s
         wait = max(0.001, min(self._timeout_s, within_s))
         headers = dict(self._pool.headers)
         if body is not None:
-            headers |= {"content-type": "application/cbor", "content-length": str(len(body))}
+            headers |= {
+                "content-type": "application/cbor",
+                "content-length": str(sum(map(len, body))),
+            }
         try:
             response = self._pool.request(
                 method,
@@ -231,10 +240,18 @@ class Transport:
         return TransportError(f"the connection to {base} broke: {_reason(error)}", sent=True)
 
 
-def _slices(body: bytes) -> Iterator[bytes]:
+def _slices(body: Sequence[bytes]) -> Iterator[bytes]:
     """Slices, since a socket's time-out counts for everything that is sent at once."""
-    for at in range(0, len(body), _SEND_BYTES):
-        yield body[at : at + _SEND_BYTES]
+    small = []
+    for piece in body:
+        if len(piece) <= _SMALL_BYTES:
+            small.append(piece)
+            continue
+        yield b"".join(small)
+        small.clear()
+        for at in range(0, len(piece), _SEND_BYTES):
+            yield piece[at : at + _SEND_BYTES]
+    yield b"".join(small)
 
 
 def _reason(error: HTTPError) -> str:

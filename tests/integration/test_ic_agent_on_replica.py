@@ -341,7 +341,7 @@ def test_every_altered_byte_of_an_envelope_is_refused(
         raw = bytearray(request.body)
         raw[at] ^= 0x80 if at % 3 else 0x01
         with contextlib.suppress(HttpStatusError):
-            session.send_call(replace(request, body=bytes(raw)), target, 5)
+            session.send_call(replace(request, parts=(bytes(raw),)), target, 5)
             believed.append(at)
     assert believed == []
     assert session.send_call(request, target, 5).status == 200
