@@ -14,6 +14,8 @@ from dfx_backup.drivers.agent import AgentDriver
 from dfx_backup.drivers.base import Driver
 from dfx_backup.drivers.choose import Choice, Situation, choose_driver
 from dfx_backup.drivers.dfx import DfxDriver, DfxTool, probe_dfx
+from dfx_backup.drivers.features import icp_remark
+from dfx_backup.drivers.icp import IcpDriver, IcpPlace, probe_icp
 from dfx_backup.errors import RefusedError, UnreadableIdentityError
 from dfx_backup.ic.identity import AnonymousIdentity, Identity
 from dfx_backup.ic.management import ManagementCanister
@@ -32,6 +34,7 @@ from dfx_backup.project.identities import IdentityRef, IdentityTool, find_identi
 from dfx_backup.project.keys import load_identity
 from dfx_backup.project.networks import (
     DEFAULT_NAME,
+    MAINNET_NAME,
     Origin,
     define_network,
     resolve_network,
@@ -40,6 +43,7 @@ from dfx_backup.project.networks import (
 _log = logging.getLogger(__name__)
 
 _NONCE_BYTES = 16
+_ICP_ENVIRONMENT = "ICP_ENVIRONMENT"
 
 
 class RealConnector:
@@ -86,7 +90,7 @@ class RealConnector:
             return tuple(way.target(ref) for ref in refs)
 
         return Checks(
-            driver=lambda: f"{way.driver.describe()}, because {way.choice.reason}",
+            driver=way.describe_driver,
             network=way.describe_network,
             root_key=way.describe_root_key,
             identity=way.describe_identity,
@@ -148,10 +152,13 @@ class _Way:
         given = self._run.shared.network
         if given is not None:
             return given
-        variable = self._run.surroundings.variable("DFX_NETWORK")
+        name = "DFX_NETWORK"
+        if self.project and self.project.icp and self._run.surroundings.variable(_ICP_ENVIRONMENT):
+            name = _ICP_ENVIRONMENT
+        variable = self._run.surroundings.variable(name)
         if self._restores and variable not in (None, DEFAULT_NAME):
             raise RefusedError(
-                f"DFX_NETWORK is `{variable}`, but it does not decide where a state is overwritten",
+                f"{name} is `{variable}`, but it does not decide where a state is overwritten",
                 hint=f"Add `--network {variable}` when that is what you mean.",
             )
         return variable
@@ -177,6 +184,7 @@ class _Way:
                 has_dfx_json=kind is ProjectKind.DFX,
                 has_icp_yaml=kind is ProjectKind.ICP,
                 find_dfx=find_dfx,
+                find_icp=lambda: probe_icp(environment=surroundings.environment),
             ),
         )
         _log.debug("driver %s, because %s", chosen.driver, chosen.reason)
@@ -185,29 +193,47 @@ class _Way:
     @cached_property
     def driver(self) -> Driver:
         """What controls the canisters."""
-        if self.choice.dfx is None:
-            return AgentDriver(self.management)
-        return DfxDriver(
-            tool=self.choice.dfx,
-            network=self._dfx_network(),
-            identity=self.identity_ref.name,
-            clock=self._run.surroundings.clock.now,
-            password=self.password,
-        )
+        if self.choice.dfx is not None:
+            return DfxDriver(
+                tool=self.choice.dfx,
+                network=self._dfx_network(),
+                identity=self.identity_ref.name,
+                clock=self._run.surroundings.clock.now,
+                password=self.password,
+            )
+        if self.choice.icp is not None:
+            place = IcpPlace(
+                url=self.network.url,
+                root_key=self.wire.root_key(),
+                identity=self.identity_ref.name,
+                password_file=passwords.file_for_tools(self._run),
+            )
+            return IcpDriver(
+                tool=self.choice.icp,
+                place=place,
+                clock=self._run.surroundings.clock.now,
+                password=self.password,
+            )
+        return AgentDriver(self.management)
 
     def _dfx_network(self) -> str:
-        """The network as dfx knows it: names from dfx-backup.toml mean nothing to it."""
+        """The network as dfx knows it: names from other tools' files mean nothing to it."""
         if self._given is not None:
             return self._given.name
         found = define_network(self.project, self.network.name, places=self._run.places)
-        return found.url if found.origin is Origin.SETTINGS else found.name
+        if found.dfx_name == MAINNET_NAME:
+            return MAINNET_NAME
+        return found.url if found.origin in (Origin.SETTINGS, Origin.ICP) else found.name
 
     @cached_property
     def identity_ref(self) -> IdentityRef:
-        """The identity that calls; dfx's own, unless this is a project of icp-cli."""
-        icp = self.choice.dfx is None and self.project and self.project.kind is ProjectKind.ICP
+        """The identity that calls: the driver's own, or else that of the project's tool."""
         run = self._run
         name = context.choose_identity(run.surroundings, run.shared.identity, changes=self._changes)
+        if self.choice.driver is DriverName.AGENT:
+            icp = self.project is not None and self.project.kind is ProjectKind.ICP
+        else:
+            icp = self.choice.driver is DriverName.ICP
         kind = IdentityTool.ICP if icp else IdentityTool.DFX
         return find_identity(name, places=run.places, kind=kind)
 
@@ -218,7 +244,7 @@ class _Way:
 
     @cached_property
     def identity(self) -> Identity | None:
-        """The identity's key, or None when only dfx can use it."""
+        """The identity's key, or None when only the driver's tool can use it."""
         ref = self.identity_ref
         icp = ref.tool is IdentityTool.ICP
         variable = "ICP_CLI_KEYRING_MOCK_DIR" if icp else "DFX_CI_MOCK_KEYRING_LOCATION"
@@ -226,11 +252,11 @@ class _Way:
         try:
             return load_identity(ref, password=self.password, mock_keyring=mock)
         except UnreadableIdentityError as error:
-            if self.choice.dfx is None:
+            if self.choice.driver is DriverName.AGENT:
                 raise
             self._run.view.warn(
-                f"{error.message}; dfx signs, and what it prints can't be checked against "
-                "certified answers."
+                f"{error.message}; {self.choice.driver} signs, and what it prints can't be checked "
+                "against certified answers."
             )
             return None
 
@@ -264,6 +290,13 @@ class _Way:
         slices = ManagementCanister(self.wire, retry=NO_RETRY)
         return Direct(calls=self.management, slices=slices)
 
+    def describe_driver(self) -> str:
+        """A line on the driver; nothing is sent for it."""
+        tool = self.choice.icp
+        told = self.driver.describe() if tool is None else f"icp {tool.version}"
+        remark = None if tool is None else icp_remark(tool.version)
+        return f"{told}, because {self.choice.reason}" + (f"; {remark}" if remark else "")
+
     def describe_network(self) -> str:
         """A line on the network, after it has answered."""
         self.wire.status()
@@ -279,7 +312,7 @@ class _Way:
     def describe_identity(self) -> str:
         """A line on who calls."""
         if self.identity is None:
-            return f"{self.identity_ref}: only dfx can use its key"
+            return f"{self.identity_ref}: only {self.choice.driver} can use its key"
         return f"{self.identity_ref}: {self.identity.principal.to_text()}"
 
 

@@ -132,17 +132,21 @@ def find_places(surroundings: Surroundings) -> Places:
     if surroundings.platform == "darwin":
         support = home / "Library" / "Application Support"
         dfx_data, icp_data = support / "org.dfinity.dfx", support / "org.dfinity.icp-cli"
+        icp_cache = home / "Library" / "Caches" / "org.dfinity.icp-cli"
     else:
         data = base("XDG_DATA_HOME", ".local/share")
         dfx_data, icp_data = data / "dfx", data / "icp-cli"
+        icp_cache = base("XDG_CACHE_HOME", ".cache") / "icp-cli"
+    icp_home = surroundings.variable("ICP_HOME")
     config_root = Path(surroundings.variable("DFX_CONFIG_ROOT") or home)
     return Places(
         cwd=str(surroundings.cwd),
         home=str(home),
         dfx_config=str(config_root / ".config" / "dfx"),
         dfx_shared_data=str(dfx_data),
-        icp_home=surroundings.variable("ICP_HOME") or str(icp_data),
+        icp_home=icp_home or str(icp_data),
         state=str(base("XDG_STATE_HOME", ".local/state") / "dfx-backup"),
+        icp_ports=str(Path(icp_home or icp_cache) / "port-descriptors"),
     )
 
 

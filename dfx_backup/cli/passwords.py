@@ -50,6 +50,16 @@ class Password:
         return surroundings.ask_password(f"Password of {self._whose}: ")
 
 
+def file_for_tools(run: Run) -> Path | None:
+    """The file that the user gave, if a program that takes it as a whole finds the same in it."""
+    typed = run.shared.identity_password_file or run.surroundings.variable(FILE_VARIABLE)
+    if typed is None:
+        return None
+    file = run.surroundings.path(typed)
+    password = read_password(file)
+    return file if file.read_text(encoding="utf-8").strip() == password else None
+
+
 def read_password(file: Path) -> str:
     """The first line of a file.
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dfx_backup.drivers.dfx import DfxTool
-from dfx_backup.drivers.features import DfxFeature, require_dfx
+from dfx_backup.drivers.features import DfxFeature, require_dfx, require_icp
+from dfx_backup.drivers.icp import IcpTool
 from dfx_backup.errors import ToolError
 from dfx_backup.model import DriverName
 
@@ -17,11 +18,13 @@ class Choice:
         driver: the one to use.
         reason: part of a sentence, to follow "because".
         dfx: the dfx to drive, for the dfx driver only.
+        icp: the icp to drive, for the icp driver only.
     """
 
     driver: DriverName
     reason: str
     dfx: DfxTool | None = None
+    icp: IcpTool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +36,21 @@ class Situation:
         has_dfx_json: the project is described by a dfx.json.
         has_icp_yaml: the project is described by an icp.yaml.
         find_dfx: finds dfx and asks for its version (see `probe_dfx`); called only when it matters.
+        find_icp: the same for icp (see `probe_icp`).
     """
 
     started_by_dfx: bool
     has_dfx_json: bool
     has_icp_yaml: bool
     find_dfx: Callable[[], DfxTool | None]
+    find_icp: Callable[[], IcpTool | None]
 
 
 def choose_driver(explicit: DriverName | None, situation: Situation) -> Choice:
     """Choose the driver: the user's word first, then what is there.
 
     Raises:
-        ToolError: the chosen tool is missing or too old, or there is no such driver yet.
+        ToolError: the chosen tool is missing or too old.
     """
     match explicit:
         case DriverName.AGENT:
@@ -53,10 +58,7 @@ def choose_driver(explicit: DriverName | None, situation: Situation) -> Choice:
         case DriverName.DFX:
             return _dfx(_required_dfx(situation), "`--driver dfx` was given")
         case DriverName.ICP:
-            raise ToolError(
-                "the icp driver is not available yet",
-                hint="use `--driver agent`, which needs neither dfx nor icp, or `--driver dfx`",
-            )
+            return _icp(_required_icp(situation), "`--driver icp` was given")
         case None:
             return _from_situation(situation)
 
@@ -70,9 +72,16 @@ def _from_situation(situation: Situation) -> Choice:
             return _dfx(tool, by_dfx if situation.started_by_dfx else here)
         return Choice(driver=DriverName.AGENT, reason="dfx was not found")
     if situation.has_icp_yaml:
-        reason = "there is an icp.yaml, and the icp driver is not available yet"
-        return Choice(driver=DriverName.AGENT, reason=reason)
-    return Choice(driver=DriverName.AGENT, reason="there is no dfx.json")
+        icp = situation.find_icp()
+        if icp is not None:
+            return _icp(icp, "there is an icp.yaml, and icp was found")
+        return Choice(driver=DriverName.AGENT, reason="icp was not found")
+    return Choice(driver=DriverName.AGENT, reason="there is no dfx.json or icp.yaml")
+
+
+def _icp(tool: IcpTool, reason: str) -> Choice:
+    require_icp(tool.version)
+    return Choice(driver=DriverName.ICP, reason=reason, icp=tool)
 
 
 def _dfx(tool: DfxTool, reason: str) -> Choice:
@@ -86,5 +95,15 @@ def _required_dfx(situation: Situation) -> DfxTool:
         raise ToolError(
             "`dfx` was not found",
             hint="install dfx, or use `--driver agent`, which needs no dfx",
+        )
+    return tool
+
+
+def _required_icp(situation: Situation) -> IcpTool:
+    tool = situation.find_icp()
+    if tool is None:
+        raise ToolError(
+            "`icp` was not found",
+            hint="install icp, or use `--driver agent`, which needs no icp",
         )
     return tool

@@ -251,13 +251,6 @@ def test_a_change_without_a_certain_identity_is_refused(project: Project) -> Non
     assert project.run("snapshot", "list", *words, **more)[0] == 0
 
 
-def test_the_icp_driver_is_not_there_yet(project: Project) -> None:
-    code, told = project.run("snapshot", "list", "note", "--driver", "icp")
-
-    assert code == 40
-    assert "not available yet" in told["errors"][0]["message"]
-
-
 def test_doctor_looks_at_everything(project: Project) -> None:
     code, told = project.run("doctor")
 

@@ -18,6 +18,7 @@ def test_places_follow_the_defaults_of_each_tool(tmp_path: Path) -> None:
     assert places.dfx_config == str(home / ".config/dfx")
     assert places.dfx_shared_data == str(home / ".local/share/dfx")
     assert places.icp_home == str(home / ".local/share/icp-cli")
+    assert places.icp_ports == str(home / ".cache/icp-cli/port-descriptors")
     assert places.state == str(home / ".local/state/dfx-backup")
 
 
@@ -34,6 +35,7 @@ def test_variables_move_the_places_and_relative_ones_do_not(tmp_path: Path) -> N
     assert places.dfx_config == "/c/.config/dfx"
     assert places.dfx_shared_data == "/d/dfx"
     assert places.icp_home == "/i"
+    assert places.icp_ports == "/i/port-descriptors"
     assert places.state == str(tmp_path / "home/.local/state/dfx-backup")
 
 
@@ -42,6 +44,8 @@ def test_places_on_a_mac(tmp_path: Path) -> None:
 
     support = tmp_path / "home/Library/Application Support"
     assert places.dfx_shared_data == str(support / "org.dfinity.dfx")
+    ports = tmp_path / "home/Library/Caches/org.dfinity.icp-cli/port-descriptors"
+    assert places.icp_ports == str(ports)
     assert places.dfx_config == str(tmp_path / "home/.config/dfx")
 
 
