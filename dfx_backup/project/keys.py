@@ -129,9 +129,6 @@ def _system_keyring(ref: IdentityRef, service: str, user: str) -> str | None:
 
 
 def _unreadable(ref: IdentityRef, why: str, remedy: str | None = None) -> UnreadableIdentityError:
-    if ref.tool is IdentityTool.DFX:
-        still = "--driver dfx works with it: dfx signs there itself"
-    else:
-        still = "an identity made with `icp identity new NAME --storage password` can be opened"
+    still = f"--driver {ref.tool} works with it: {ref.tool} signs there itself"
     hint = f"{remedy}; otherwise {still}." if remedy else f"But {still}."
     return UnreadableIdentityError(f"{ref} can't be opened: {why}", hint=hint)

@@ -383,7 +383,7 @@ class TestIcp:
         with pytest.raises(UnreadableIdentityError, match="identity 'alice' of icp") as caught:
             load_identity(icp.find("alice"))
         assert caught.value.hint is not None
-        assert "icp identity new" in caught.value.hint
+        assert "--driver icp" in caught.value.hint
 
     def test_a_key_in_the_keyring(self, icp: Icp, root: Path, write: Write) -> None:
         icp.list(alice={"kind": "keyring", "principal": principal(ALICE)})
