@@ -9,9 +9,15 @@ from dfx_backup.replica.reject import Reject
 
 @dataclass(frozen=True, slots=True)
 class IngressOrigin:
-    """The answer goes to a user."""
+    """The answer goes to a user.
+
+    Attributes:
+        memo: what must be known of the request when it is sent again after a restart of the
+            replica; without one it is forgotten.
+    """
 
     request_id: bytes
+    memo: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,3 +176,18 @@ class Outcome:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """An ingress message that an earlier process took in.
+
+    Attributes:
+        memo: as it was handed in.
+        finished_ns: when it was answered; 0 when it waits for its answer.
+        outcome: done, unless it waits for its answer or the answer was too large to be kept.
+    """
+
+    memo: bytes
+    finished_ns: int
+    outcome: Outcome

@@ -48,6 +48,7 @@ ReadObject = Callable[[bytes], bytes]
 """Content by its SHA-256."""
 
 _ORIGINS: tuple[type[Any], ...] = (IngressOrigin, CanisterOrigin, SystemOrigin)
+_LONG_REPLY = 4096
 _VISIBILITIES = ("log_visibility", "snapshot_visibility", "status_visibility")
 
 
@@ -129,6 +130,18 @@ def read_queue(document: bytes) -> list[Request | Response]:
         else:
             entries.append(Response(**{**content, "result": _read_result(content["result"])}))
     return entries
+
+
+def answer(memo: bytes, finished_ns: int, result: bytes | Reject) -> bytes:
+    """An answer to a user; long replies are left out."""
+    is_long = isinstance(result, bytes) and len(result) > _LONG_REPLY
+    return cbor2.dumps([memo, finished_ns, None if is_long else _result(result)])
+
+
+def read_answer(document: bytes) -> tuple[bytes, int, bytes | Reject | None]:
+    """The inverse of `answer`; None stands for a long reply."""
+    memo, finished_ns, plain = cbor2.loads(document)
+    return memo, finished_ns, None if plain is None else _read_result(plain)
 
 
 def numbers(next_number: int, canisters_created: int, last_ns: int) -> bytes:

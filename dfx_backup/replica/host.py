@@ -13,6 +13,7 @@ from typing import Protocol
 from dfx_backup.replica import codec
 from dfx_backup.replica.calls import (
     CanisterOrigin,
+    Earlier,
     IngressOrigin,
     LocalOrigin,
     Origin,
@@ -47,6 +48,23 @@ class Management(Protocol):
 
     def effective_canister_id(self, method: str, arg: bytes) -> bytes | None:
         """The canister that the message is about, or None when it is about none."""
+
+
+KEEP_ANSWERS_NS = 360_000_000_000
+"""Longer than a message may be sent again: it expires at most five and a half minutes ahead."""
+_ANSWER = "answer/"
+
+
+class Native(Protocol):
+    """A canister of the network that is written in Python. All run under the replica's lock."""
+
+    def call(
+        self, caller: bytes, canister_id: bytes, method: str, arg: bytes, cycles: int
+    ) -> tuple[bytes, int]:
+        """Run a replicated call; gives the reply and the cycles to refund, or raises `Reject`."""
+
+    def query(self, caller: bytes, canister_id: bytes, method: str, arg: bytes) -> bytes:
+        """Answer a query, or raise `Reject`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +113,8 @@ class Host:
     Attributes:
         queue: requests and answers between canisters that did not run yet.
         outcomes: pending ingress messages by request id.
+        earlier: messages with a memo that earlier processes took in.
+        natives: canisters without code, by id.
     """
 
     def __init__(
@@ -108,15 +128,17 @@ class Host:
         self.queue: deque[Request | Response] = deque()
         self.outcomes: dict[bytes, Outcome] = {}
         self.management: Management | None = None
+        self.natives: dict[bytes, Native] = {}
         self.data_certificate: Callable[[bytes], bytes] | None = None
         self.root_key = b""
         self.subnet_id = b""
-        self.on_ingress_done: Callable[[Outcome], None] | None = None
+        self.earlier: list[Earlier] = []
         self.next_number = 1
         self.canisters_created = 0
         self._clock = clock
         self._last_ns = 0
-        self._finished: list[tuple[Outcome, bytes | Reject]] = []
+        self._finished: list[tuple[Outcome, IngressOrigin, bytes | Reject]] = []
+        self._answers: deque[tuple[int, str]] = deque()
         self._local: dict[int, Respond] = {}
         self._deleted: list[bytes] = []
         self._known: dict[str, bytes] = {}
@@ -198,7 +220,7 @@ class Host:
         match origin:
             case IngressOrigin(request_id):
                 outcome = self.outcomes.pop(request_id, None) or Outcome(request_id)
-                self._finished.append((outcome, result))
+                self._finished.append((outcome, origin, result))
             case CanisterOrigin(canister_id, callback_id):
                 self.queue.append(
                     Response(
@@ -236,10 +258,8 @@ class Host:
             documents = self._documents(touched, is_message=canister is not None)
         self.executor.commit(touched, documents=documents)
         finished, self._finished = self._finished, []
-        for outcome, result in finished:
+        for outcome, _, result in finished:
             outcome.finish(result)
-            if self.on_ingress_done is not None:
-                self.on_ingress_done(outcome)
 
     @contextmanager
     def one_message(self) -> Iterator[None]:
@@ -258,8 +278,23 @@ class Host:
         self._last_ns = last_ns
 
     def restore(self, documents: dict[str, bytes]) -> None:
-        """Remember what is on disk already."""
+        """Remember what is on disk already, and what was answered lately."""
         self._known = dict(documents)
+        for name, document in documents.items():
+            if name.startswith(_ANSWER):
+                memo, finished_ns, result = codec.read_answer(document)
+                outcome = Outcome(bytes.fromhex(name.removeprefix(_ANSWER)))
+                if result is not None:
+                    outcome.finish(result)
+                self.earlier.append(Earlier(memo=memo, finished_ns=finished_ns, outcome=outcome))
+                self._answers.append((finished_ns, name))
+        self._answers = deque(sorted(self._answers))
+
+    def await_answer(self, origin: Origin) -> None:
+        """Expect the answer to a message that an earlier process took in."""
+        if isinstance(origin, IngressOrigin) and origin.memo:
+            outcome = self.outcomes[origin.request_id] = Outcome(origin.request_id)
+            self.earlier.append(Earlier(memo=origin.memo, finished_ns=0, outcome=outcome))
 
     def _documents(self, touched: Iterable[CanisterState], *, is_message: bool) -> codec.Documents:
         made: codec.Documents = {
@@ -276,7 +311,10 @@ class Host:
             if not is_message:
                 self.store.keep(codec.objects(canister))
                 made[f"{key}/cold"] = codec.cold(canister)
+        made |= self._new_answers()
         changed = {name: text for name, text in made.items() if self._known.get(name) != text}
+        while self._answers and self._answers[0][0] < self._last_ns - KEEP_ANSWERS_NS:
+            changed[self._answers.popleft()[1]] = None
         for canister_id in self._deleted:
             self._log_marks.pop(canister_id, None)
             changed |= {f"{canister_id.hex()}/{part}": None for part in ("hot", "cold", "log")}
@@ -287,3 +325,12 @@ class Host:
             else:
                 self._known[name] = text
         return changed
+
+    def _new_answers(self) -> dict[str, bytes]:
+        made: dict[str, bytes] = {}
+        for _, origin, result in self._finished:
+            if origin.memo:
+                name = _ANSWER + origin.request_id.hex()
+                made[name] = codec.answer(origin.memo, self._last_ns, result)
+                self._answers.append((self._last_ns, name))
+        return made

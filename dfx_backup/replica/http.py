@@ -28,7 +28,6 @@ from dfx_backup.replica.replica import Replica
 from dfx_backup.replica.request_log import Entry, RequestLog, status_tree
 from dfx_backup.replica.routes import Route, check_effective_id, find_route
 from dfx_backup.replica.state_tree import Ranges, canister_ranges, canister_tree, time_leaf
-from dfx_backup.replica.system_canisters import SYSTEM_IDS
 
 __all__ = ["MAX_BODY", "Edge", "Response"]
 
@@ -110,7 +109,8 @@ class Edge:
         self._now_ns = now_ns or replica.now_ns
         self.keys = keys
         self.injector = injector or FaultInjector()
-        self.log = log or RequestLog()
+        self.log = log or RequestLog(now_ns=self._now_ns)
+        self.log.recall(replica.earlier)
         self._sleep = sleep
         self._sync_timeout_s = sync_timeout_s
         self._certifier = Certifier(keys)
@@ -325,7 +325,7 @@ class Edge:
     # Certificates
 
     def _ranges(self) -> Ranges:
-        return canister_ranges([*self.replica.canisters, *SYSTEM_IDS])
+        return canister_ranges([*self.replica.canisters, *self.replica.natives])
 
     def _certified_time(self) -> int:
         stale_s = self.injector.current.stale_time_s

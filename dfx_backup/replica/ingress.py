@@ -10,7 +10,7 @@ from dfx_backup.replica.auth import Request
 from dfx_backup.replica.injector import FaultInjector
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.replica import Replica
-from dfx_backup.replica.request_log import Entry, RequestLog
+from dfx_backup.replica.request_log import Entry, RequestLog, memo_of
 
 if TYPE_CHECKING:
     from dfx_backup.replica.calls import Outcome
@@ -162,6 +162,7 @@ class CallDesk:
                 request.method,
                 request.arg,
                 request_id=request.request_id,
+                memo=memo_of(entry),
             )
         finally:
             if outcome is None:  # a bug of ours; the client must not wait for ever

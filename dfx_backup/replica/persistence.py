@@ -23,8 +23,10 @@ from typing import Any
 import cbor2
 
 from dfx_backup.replica import codec
+from dfx_backup.replica.calls import Origin
 from dfx_backup.replica.host import Host
 from dfx_backup.replica.memory import Blob, BlobStore, Writes, restore
+from dfx_backup.replica.state import CanisterState
 
 _HEADER = struct.Struct("<QI")  # length of the record's content, its CRC-32
 _CHECKPOINT_BYTES = 16 << 20
@@ -305,9 +307,16 @@ def load_canisters(host: Host, directory: StateDirectory) -> None:
         if module is not None:
             canister.module = host.executor.describe(module)
         host.canisters[canister.canister_id] = canister
+        for origin in _unanswered(canister):
+            host.await_answer(origin)
         names.update(codec.blob_names(canister))
         digests.update(digest for digest, _ in codec.objects(canister))
     directory.collect(names, digests)
     if "numbers" in documents:
         host.set_numbers(*codec.read_numbers(documents["numbers"]))
         host.queue.extend(codec.read_queue(documents["queue"]))
+
+
+def _unanswered(canister: CanisterState) -> Iterator[Origin]:
+    yield from (each.origin for each in canister.contexts.values() if not each.responded)
+    yield from (each.origin for each in canister.stop_waiters)

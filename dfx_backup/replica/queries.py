@@ -96,6 +96,8 @@ class Queries:
         try:
             if canister_id == MANAGEMENT_ID:
                 return self._management(caller, method, arg)
+            if canister_id in self._host.natives:
+                return self._host.natives[canister_id].query(caller, canister_id, method, arg)
             canister = self._host.find(canister_id)
             self._host.check_runs(canister)
             kind = self._kind(canister, method)

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from dfx_backup.replica.calls import Outcome
+from dfx_backup.replica.calls import Earlier, IngressOrigin, Outcome
 from dfx_backup.replica.engine import Engine
 from dfx_backup.replica.execution import Executor
-from dfx_backup.replica.host import Host, Limits, Management, Respond, Responder
+from dfx_backup.replica.host import Host, Limits, Management, Native, Respond, Responder
 from dfx_backup.replica.lifecycle import InstallOptions, Lifecycle
 from dfx_backup.replica.memory import Blob, BlobStore
 from dfx_backup.replica.persistence import StateDirectory, load_canisters
@@ -116,6 +116,11 @@ class Replica:
         self._host.management = management
 
     @property
+    def natives(self) -> dict[bytes, Native]:
+        """Canisters of the network that have no code here, by id; they take all messages."""
+        return self._host.natives
+
+    @property
     def data_certificate(self) -> Callable[[bytes], bytes] | None:
         """Given a canister id, makes its data certificate for queries."""
         return self._host.data_certificate
@@ -143,13 +148,9 @@ class Replica:
         self._host.subnet_id = principal
 
     @property
-    def on_ingress_done(self) -> Callable[[Outcome], None] | None:
-        """Called under the lock for every answer to a user, also to those of earlier processes."""
-        return self._host.on_ingress_done
-
-    @on_ingress_done.setter
-    def on_ingress_done(self, listener: Callable[[Outcome], None] | None) -> None:
-        self._host.on_ingress_done = listener
+    def earlier(self) -> list[Earlier]:
+        """Ingress messages with a memo that processes before this one took in."""
+        return self._host.earlier
 
     def now_ns(self) -> int:
         """The replica's time: never goes back."""
@@ -180,6 +181,8 @@ class Replica:
             Reject: it may not.
         """
         with self.lock:
+            if canister_id in self.natives:
+                return
             if canister_id != MANAGEMENT_ID:
                 canister = self._host.find(canister_id)
                 self._host.check_runs(canister)
@@ -195,16 +198,34 @@ class Replica:
                 self._host.check_balance(self.canisters[effective])
 
     def ingress(
-        self, sender: bytes, canister_id: bytes, method: str, arg: bytes, *, request_id: bytes = b""
+        self,
+        sender: bytes,
+        canister_id: bytes,
+        method: str,
+        arg: bytes,
+        *,
+        request_id: bytes = b"",
+        memo: bytes = b"",
     ) -> Outcome:
         """Execute an accepted ingress message and all that follows from it.
 
-        `canister_id` b"" is the management canister. The outcome is done unless it has to wait.
-        An empty `request_id` stands for one that nobody will ask for.
+        Args:
+            sender: a user.
+            canister_id: b"" is the management canister.
+            method: update, or query that is run as one.
+            arg: for the method.
+            request_id: empty stands for one that nobody will ask for.
+            memo: is found in `earlier` for some minutes, with the answer, when the replica is
+                stopped or killed and started again. It is committed together with what the
+                message did.
+
+        Returns:
+            Done, unless the message has to wait.
         """
         with self.lock:
             known = request_id or b"local %d" % next(self._anonymous_requests)
-            return self._scheduler.ingress(sender, canister_id, method, arg, known)
+            origin = IngressOrigin(known, memo)
+            return self._scheduler.ingress(sender, canister_id, method, arg, origin)
 
     def query(self, sender: bytes, canister_id: bytes, method: str, arg: bytes) -> bytes:
         """Execute a query or composite query; its changes are discarded.

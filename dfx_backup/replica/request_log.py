@@ -6,12 +6,17 @@ bytes; then the oldest become "done", except those whose HTTP request still wait
 """
 
 import threading
+import time
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+import cbor2
+
 from dfx_backup.replica.auth import Request
+from dfx_backup.replica.calls import Earlier, Outcome
 from dfx_backup.replica.certificate import Leaf, Tree, leb128
 from dfx_backup.replica.reject import Reject
 
@@ -36,7 +41,7 @@ class Entry:
     """One call.
 
     Attributes:
-        request: as it was sent first.
+        request: as it was sent first; without its argument once that was executed.
         effective: canister or subnet id of the URL.
         delayed: accepted, but for now nobody knows of it.
         refusal: why it was not accepted after all; it is then no longer in the log.
@@ -61,7 +66,13 @@ class Entry:
 class RequestLog:
     """All calls that are remembered; its methods may be called from several threads."""
 
-    def __init__(self, *, max_reply_bytes: int = MAX_REPLY_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        max_reply_bytes: int = MAX_REPLY_BYTES,
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._now_ns = now_ns
         self._lock = threading.Lock()
         self._entries: dict[bytes, Entry] = {}
         self._replies: deque[Entry] = deque()
@@ -100,6 +111,25 @@ class RequestLog:
             entry.refusal = reject
         entry.finished.set()
 
+    def recall(self, earlier: Iterable[Earlier]) -> None:
+        """Enter the calls that were taken in before the replica was started again."""
+        for each in earlier:
+            effective, request = _read_memo(each)
+            entry = Entry(request=request, effective=effective, status=Status.PROCESSING)
+            self._entries[request.request_id] = entry
+            if each.finished_ns and each.outcome.result is None:
+                entry.status, entry.finished_ns = Status.DONE, each.finished_ns
+                entry.finished.set()
+                continue
+            self._expect(entry, each)
+
+    def _expect(self, entry: Entry, earlier: Earlier) -> None:
+        def finish(outcome: Outcome) -> None:
+            assert outcome.result is not None
+            self.finish(entry, outcome.result, earlier.finished_ns or self._now_ns())
+
+        earlier.outcome.on_done(finish)
+
     def begin(self, entry: Entry) -> None:
         """The call is being executed."""
         with self._lock:
@@ -110,6 +140,7 @@ class RequestLog:
         """The call has its answer."""
         with self._lock:
             entry.finished_ns = now_ns
+            entry.request = replace(entry.request, arg=b"")
             if isinstance(result, Reject):
                 entry.status, entry.reject = Status.REJECTED, result
             else:
@@ -165,6 +196,33 @@ class RequestLog:
             self._reply_bytes -= len(entry.reply.value)
             entry.reply = None
             entry.status = Status.DONE
+
+
+def memo_of(entry: Entry) -> bytes:
+    """What has to be known of a call after a restart of the replica."""
+    request = entry.request
+    return cbor2.dumps(
+        [
+            entry.effective,
+            request.sender,
+            request.canister_id,
+            request.method,
+            request.ingress_expiry,
+        ]
+    )
+
+
+def _read_memo(earlier: Earlier) -> tuple[bytes, Request]:
+    effective, sender, canister_id, method, expiry = cbor2.loads(earlier.memo)
+    request = Request(
+        kind="call",
+        request_id=earlier.outcome.request_id,
+        sender=sender,
+        ingress_expiry=expiry,
+        canister_id=canister_id,
+        method=method,
+    )
+    return effective, request
 
 
 def status_tree(entry: Entry, *, processing: bool = False, done: bool = False) -> Tree:

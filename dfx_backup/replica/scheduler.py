@@ -33,12 +33,11 @@ class Scheduler:
     # From outside
 
     def ingress(
-        self, sender: bytes, canister_id: bytes, method: str, arg: bytes, request_id: bytes
+        self, sender: bytes, canister_id: bytes, method: str, arg: bytes, origin: IngressOrigin
     ) -> Outcome:
         """Execute a user's message, then all that waits in the queue."""
-        outcome = Outcome(request_id)
-        self._host.outcomes[request_id] = outcome
-        origin = IngressOrigin(request_id)
+        outcome = Outcome(origin.request_id)
+        self._host.outcomes[origin.request_id] = outcome
         if canister_id == MANAGEMENT_ID:
             self._management(origin, sender, method, arg, 0)
         else:
@@ -114,9 +113,13 @@ class Scheduler:
         cycles: int,
         deadline: int,
     ) -> None:
+        if canister_id in self._host.natives:
+            self._native(origin, caller, canister_id, method, arg, cycles)
+            return
         try:
             canister = self._host.find(canister_id)
             self._host.check_runs(canister)
+            _check_minimum(canister, origin, cycles)
             kind = self._method_kind(canister, method)
         except Reject as reject:
             self._host.answer(origin, reject, cycles)
@@ -138,6 +141,25 @@ class Scheduler:
         entry = f"canister_{kind} {method}"
         trap = self._executor.run(canister, entry, frame, self._host.limits.update)
         self._conclude(canister, context, frame, trap)
+
+    def _native(
+        self,
+        origin: Origin,
+        caller: bytes,
+        canister_id: bytes,
+        method: str,
+        arg: bytes,
+        cycles: int,
+    ) -> None:
+        with self._host.one_message():
+            refund = cycles
+            result: bytes | Reject
+            try:
+                native = self._host.natives[canister_id]
+                result, refund = native.call(caller, canister_id, method, arg, cycles)
+            except Reject as reject:
+                result = reject
+            self._host.answer(origin, result, refund)
 
     def _method_kind(self, canister: CanisterState, method: str) -> str:
         kind = self._executor.info(canister).methods.get(method)
@@ -337,3 +359,19 @@ class Scheduler:
         frame = self._frame(canister, context, Mode.TASK)
         trap = self._executor.run(canister, export, frame, self._host.limits.update)
         self._conclude(canister, context, frame, trap)
+
+
+def _check_minimum(canister: CanisterState, origin: Origin, cycles: int) -> None:
+    """Refuse calls of other canisters that carry fewer cycles than the canister's minimum.
+
+    Raises:
+        Reject: code 5, as the interface specification says; the number is our own choice.
+    """
+    minimum = canister.settings.minimum_incoming_canister_call_cycles
+    is_foreign = isinstance(origin, CanisterOrigin) and origin.canister_id != canister.canister_id
+    if is_foreign and cycles < minimum:
+        raise Reject.from_error_code(
+            504,
+            f"Canister {to_text(canister.canister_id)} requires at least {minimum} transferred "
+            f"cycles for a call from another canister, but got {cycles}",
+        )

@@ -21,7 +21,7 @@ from dfx_backup.replica.keys import ReplicaKeys
 from dfx_backup.replica.listener import Listener, listen
 from dfx_backup.replica.management import ManagementCanister
 from dfx_backup.replica.replica import Limits, Replica
-from dfx_backup.replica.system_canisters import NetworkReplica
+from dfx_backup.replica.system_canisters import SystemCanisters
 
 __all__ = ["Clock", "ReplicaServer"]
 
@@ -240,7 +240,7 @@ def _open(
     """Open keys and state, and say in our own words what is wrong with their directory."""
     try:
         keys = ReplicaKeys.load_or_create(state_dir, delegation=delegation, seed=seed)
-        replica = NetworkReplica(state_dir=state_dir, **options)
+        replica = Replica(state_dir=state_dir, **options)
     except BlockingIOError as error:
         raise LockedError(
             f"{state_dir}: another replica is using this state directory",
@@ -251,6 +251,7 @@ def _open(
     except ValueError as error:
         raise DamageError(f"{state_dir} can't be read: {error}") from error
     replica.management = ManagementCanister(replica)
+    SystemCanisters.join(replica)
     return keys, replica
 
 

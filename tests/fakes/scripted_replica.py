@@ -29,7 +29,9 @@ class ScriptedReplica:
         self.lock = threading.RLock()
         self.canisters = {OWN: canister(OWN), ELSEWHERE: canister(ELSEWHERE)}
         self.management = ScriptedManagement()
-        self.data_certificate: Callable[[bytes], bytes | None] | None = None
+        self.natives: dict[bytes, object] = {}
+        self.earlier: list[object] = []
+        self.data_certificate: Callable[[bytes], bytes] | None = None
         self.root_key = b""
         self.subnet_id = b""
         self.executed: list[tuple[bytes, bytes, str, bytes]] = []
@@ -44,7 +46,14 @@ class ScriptedReplica:
             raise Reject(4, "not accepted", "IC0406")
 
     def ingress(
-        self, sender: bytes, canister_id: bytes, method: str, arg: bytes, *, request_id: bytes
+        self,
+        sender: bytes,
+        canister_id: bytes,
+        method: str,
+        arg: bytes,
+        *,
+        request_id: bytes,
+        memo: bytes,
     ) -> Outcome:
         self.executed.append((sender, canister_id, method, arg))
         outcome = Outcome(request_id)
@@ -61,7 +70,7 @@ class ScriptedReplica:
             raise Reject(5, "it trapped", "IC0503")
         if method == "certificate":
             assert self.data_certificate is not None
-            return self.data_certificate(canister_id) or b""
+            return self.data_certificate(canister_id)
         if method.startswith("big:"):
             return bytes(int(method[4:]))
         return b"reply to " + method.encode() + arg

@@ -1,8 +1,9 @@
 import pytest
 
+from dfx_backup.replica.principal import to_text
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.replica import Replica, Respond
-from dfx_backup.replica.state import MANAGEMENT_ID, RunState
+from dfx_backup.replica.state import MANAGEMENT_ID, RunState, Settings
 from tests.fakes.wat_canisters import proxy, proxy_order
 
 USER = b"\x04"
@@ -98,6 +99,26 @@ def test_cycles_go_out_and_come_back(world: World) -> None:
     refused = world.send("forward_with_cycles", world.b, "missing")
     assert isinstance(refused, Reject)
     assert a.cycles + b.cycles == total
+
+
+def test_other_canisters_must_attach_the_minimum(world: World) -> None:
+    b = world.replica.canisters[world.b]
+    for setting, method, is_taken in (
+        (1000, "forward_with_cycles", True),
+        (1001, "forward_with_cycles", False),
+        (1, "forward", False),
+    ):
+        b.settings = Settings(minimum_incoming_canister_call_cycles=setting)
+        before = world.replica.canisters[world.a].cycles
+        result = world.send(method, world.b, "echo")
+        assert isinstance(result, bytes) == is_taken
+        assert world.replica.canisters[world.a].cycles == before
+        if isinstance(result, Reject):
+            assert result.message.startswith(f"5Canister {to_text(world.b)} requires at least")
+    # users and the canister itself need not
+    assert world.replica.ingress(USER, world.b, "echo", b"x").get() == b"x"
+    itself = proxy_order(world.b, "echo", b"me")
+    assert world.replica.ingress(USER, world.b, "forward", itself).get() == bytes(8) + b"me"
 
 
 def test_a_trap_sends_nothing(world: World) -> None:

@@ -94,13 +94,44 @@ def test_the_queue_comes_back(tmp_path: Path) -> None:
         replica.install(each, proxy())
     replica._host.limits = type(replica.limits)(messages_per_drain=0)
     order = proxy_order(b, "echo", b"late")
-    assert not replica.ingress(USER, a, "forward", order, request_id=b"id").is_done
+    assert not replica.ingress(USER, a, "forward", order, request_id=b"id", memo=b"mine").is_done
     forsake(replica)
     replica = opened(path)
-    answers: list[tuple[bytes, bytes | None]] = []
-    replica.on_ingress_done = lambda outcome: answers.append((outcome.request_id, outcome.reply))
+    (earlier,) = replica.earlier
+    assert (earlier.memo, earlier.finished_ns) == (b"mine", 0)
+    assert not earlier.outcome.is_done
     replica.tick()
-    assert answers == [(b"id", bytes(8) + b"late")]
+    assert (earlier.outcome.request_id, earlier.outcome.reply) == (b"id", bytes(8) + b"late")
+    replica.close()
+
+
+def test_answers_are_remembered_while_a_message_may_be_sent_again(tmp_path: Path) -> None:
+    path, clock = tmp_path / "state", [10**18]
+    replica = Replica(state_dir=path, now_ns=lambda: clock[0])
+    canister_id = replica.create_canister(controllers=[USER])
+    replica.install(canister_id, proxy())
+
+    def say(number: bytes, method: str = "echo", size: int = 3) -> None:
+        replica.ingress(USER, canister_id, method, bytes(size), request_id=number, memo=b"m")
+
+    say(b"\1")
+    clock[0] += 200 * 10**9
+    say(b"\2", size=5000)
+    say(b"\3", method="missing")
+    replica.ingress(USER, canister_id, "echo", b"", request_id=b"\4")
+    forsake(replica)
+    replica = Replica(state_dir=path, now_ns=lambda: clock[0])
+    found = {each.outcome.request_id: each.outcome for each in replica.earlier}
+    assert found.keys() == {b"\1", b"\2", b"\3"}
+    assert found[b"\1"].get() == bytes(3)
+    assert not found[b"\2"].is_done
+    assert found[b"\3"].reject is not None
+    assert found[b"\3"].reject.error_code == "IC0536"
+    clock[0] += 170 * 10**9
+    say(b"\5")
+    replica.close()
+    replica = Replica(state_dir=path, now_ns=lambda: clock[0])
+    assert [each.outcome.request_id for each in replica.earlier] == [b"\2", b"\3", b"\5"]
     replica.close()
 
 

@@ -2,6 +2,7 @@ import http.client
 import json
 import logging
 import os
+import shutil
 import socket
 import threading
 import time
@@ -23,8 +24,11 @@ from dfx_backup.errors import (
 )
 from dfx_backup.replica.control_client import ControlClient, ControlFile
 from dfx_backup.replica.principal import to_text
+from dfx_backup.replica.replica import Limits
 from dfx_backup.replica.server import ReplicaServer
+from dfx_backup.replica.state import RunState
 from tests.fakes import small_client as small
+from tests.fakes.wat_canisters import proxy, proxy_order
 
 COUNTER = wasmtime.wat2wasm("""
 (module
@@ -212,6 +216,69 @@ def test_state_and_keys_survive_a_restart(tmp_path: Path) -> None:
     with ReplicaServer.start(state_dir=tmp_path) as server, Client(server) as client:
         assert server.root_key == root_key
         assert client.call(canister_id, "bump") == b"\2\0\0\0"
+
+
+def killed(server: ReplicaServer, state: Path, copy: Path) -> Path:
+    """The state directory as a kill at this moment would leave it."""
+    with server.replica.lock:
+        shutil.copytree(state, copy)
+    return copy
+
+
+def test_an_envelope_executes_once_whatever_happens_to_the_process(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    small_call = {"sender": ME.principal, "nonce": b"1"}
+    with ReplicaServer.start(state_dir=state) as server, Client(server) as client:
+        canister_id = deployed(server)
+        bump = small.call(canister_id, "bump", **small_call)
+        big = small.call(canister_id, "big", **small_call)
+        first = client.send(canister_id, bump, 4)
+        client.send(canister_id, big, 4)
+        copy = killed(server, state, tmp_path / "copy")
+    with ReplicaServer.start(state_dir=copy) as server, Client(server) as client:
+        again = client.send(canister_id, bump, 4)
+        trees = [
+            small.check_certificate(each["certificate"], server.root_key, canister_id=canister_id)
+            for each in (first, again, client.send(canister_id, big, 4))
+        ]
+        path = (b"request_status", small.hash_value(bump))
+        assert small.lookup(trees[1], *path, b"reply") == b"\1\0\0\0"
+        assert small.lookup(trees[0], *path, b"reply") == b"\1\0\0\0"
+        status = small.lookup(trees[2], b"request_status", small.hash_value(big), b"status")
+        assert status == b"done"
+        assert client.query(canister_id, "get") == b"\1\0\0\0"
+        stranger = small.ed25519_signer(10)
+        read = small.read(list(path), sender=stranger.principal)
+        where = f"/api/v3/canister/{to_text(canister_id)}/read_state"
+        assert client.request(where, small.envelope(read, stranger))[0] == 403
+
+
+def test_open_calls_and_stops_are_answered_after_a_kill(tmp_path: Path) -> None:
+    state, jammed = tmp_path / "state", Limits(messages_per_drain=0)
+    with (
+        ReplicaServer.start(state_dir=state, limits=jammed, sync_timeout_s=0.1) as server,
+        Client(server) as client,
+    ):
+        a, b = (server.replica.create_canister(controllers=[ME.principal]) for _ in range(2))
+        for each in (a, b):
+            server.replica.install(each, proxy())
+        arg = proxy_order(b, "echo", b"late")
+        forward = small.call(a, "forward", arg, sender=ME.principal)
+        argument = bytes.fromhex("4449444c016c01b3c4b1f20468010001") + bytes([len(a)]) + a
+        stop = small.call(b"", "stop_canister", argument, sender=ME.principal)
+        where = f"/api/v4/canister/{to_text(a)}/call"
+        for content in (forward, stop):
+            assert client.request(where, small.envelope(content, ME)) == (202, b"")
+        copy = killed(server, state, tmp_path / "copy")
+    with ReplicaServer.start(state_dir=copy) as server, Client(server) as client:
+        for content, reply in ((forward, bytes(8) + b"late"), (stop, b"DIDL\0\0")):
+            status, body = client.request(where, small.envelope(content, ME))
+            assert status == 200, body
+            certificate = cbor2.loads(body)["certificate"]
+            tree = small.check_certificate(certificate, server.root_key, canister_id=a)
+            found = small.lookup(tree, b"request_status", small.hash_value(content), b"reply")
+            assert found == reply
+        assert server.replica.canister(a).status is RunState.STOPPED
 
 
 def test_time_moves_when_told(server: ReplicaServer) -> None:

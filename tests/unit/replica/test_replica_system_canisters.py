@@ -3,13 +3,14 @@ from typing import Any
 import pytest
 
 from dfx_backup.replica.reject import Reject
+from dfx_backup.replica.replica import Replica
 from dfx_backup.replica.system_canisters import (
     CYCLES_LEDGER,
     CYCLES_MINTING,
-    NetworkReplica,
     SystemCanisters,
 )
 from tests.fakes.replica_subnet import ALICE, BOB, Subnet
+from tests.fakes.wat_canisters import proxy, proxy_order
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def system(subnet: Subnet) -> SystemCanisters:
 
 def create(system: SystemCanisters, **fields: Any) -> Any:
     arg = system.codec.encode_args("create_canister", {"amount": 10**12, **fields})
-    reply = system.call(ALICE, CYCLES_LEDGER, "create_canister", arg)
+    reply, _ = system.call(ALICE, CYCLES_LEDGER, "create_canister", arg, 0)
     return system.codec.decode_reply("create_canister", reply)[0]
 
 
@@ -50,8 +51,9 @@ def test_the_ledger_creates_canisters(subnet: Subnet, system: SystemCanisters) -
 
 def test_the_minting_canister_knows_one_subnet(subnet: Subnet, system: SystemCanisters) -> None:
     arg = system.codec.encode_args("get_default_subnets")
-    for ask in (system.query, system.call):
-        reply = ask(ALICE, CYCLES_MINTING, "get_default_subnets", arg)
+    asked = (ALICE, CYCLES_MINTING, "get_default_subnets", arg)
+    assert system.call(*asked, 5)[1] == 5
+    for reply in (system.query(*asked), system.call(*asked, 0)[0]):
         assert system.codec.decode_reply("get_default_subnets", reply) == [
             [subnet.replica.subnet_id]
         ]
@@ -66,15 +68,15 @@ def test_refusals(system: SystemCanisters) -> None:
         (CYCLES_LEDGER, "create_canister", "IC0503"),
     ):
         with pytest.raises(Reject, match=code):
-            system.call(ALICE, canister, method, arg)
+            system.call(ALICE, canister, method, arg, 0)
     with pytest.raises(Reject, match="IC0536"):
         system.query(ALICE, CYCLES_LEDGER, "create_canister", arg)
 
 
 def test_users_reach_them_through_the_replica() -> None:
-    replica = NetworkReplica()
+    replica = Replica()
+    codec = SystemCanisters.join(replica).codec
     replica.subnet_id = b"subnet"
-    codec = replica.system.codec
     asked = codec.encode_args("get_default_subnets")
     reply = replica.query(ALICE, CYCLES_MINTING, "get_default_subnets", asked)
     assert codec.decode_reply("get_default_subnets", reply) == [[b"subnet"]]
@@ -94,3 +96,24 @@ def test_users_reach_them_through_the_replica() -> None:
     stranger = replica.ingress(ALICE, b"nobody", "m", b"").reject
     assert stranger is not None
     assert stranger.error_code == "IC0301"
+
+
+def test_canisters_deposit_their_cycles() -> None:
+    replica = Replica()
+    codec = SystemCanisters.join(replica).codec
+    giver = replica.create_canister(controllers=[ALICE])
+    replica.install(giver, proxy())
+    before = replica.canister(giver).cycles
+    deposit = codec.encode_args("deposit", {"to": {"owner": ALICE}})
+    order = proxy_order(CYCLES_LEDGER, "deposit", deposit)
+    reply = replica.ingress(ALICE, giver, "forward_with_cycles", order).get()
+    assert int.from_bytes(reply[:8], "little") == 0  # refunded
+    assert codec.decode_reply("deposit", reply[8:]) == [{"balance": 1000, "block_index": 1}]
+    assert replica.canister(giver).cycles == before - 1000
+    order = proxy_order(CYCLES_LEDGER, "nonsense")
+    refused = replica.ingress(ALICE, giver, "forward_with_cycles", order).reject
+    assert refused is not None
+    assert refused.message.startswith("5")
+    assert replica.canister(giver).cycles == before - 1000
+    with pytest.raises(Reject, match="has no query method 'nonsense'"):
+        replica.query(ALICE, giver, "look", order)
