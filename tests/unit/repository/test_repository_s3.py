@@ -51,8 +51,17 @@ def test_locations(text: str, endpoint: str, bucket: str, prefix: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    "s3: s3:https:// s3:https://host s3:https://host/ https://host/bucket s3:ftp://host/bucket "
-    "s3:https://host:x/bucket s3:https://host/b+u s3:host/b?x=1".split(),
+    [
+        "s3:",
+        "s3:https://",
+        "s3:https://host",
+        "s3:https://host/",
+        "https://host/bucket",
+        "s3:ftp://host/bucket",
+        "s3:https://host:x/bucket",
+        "s3:https://host/b+u",
+        "s3:host/b?x=1",
+    ],
 )
 def test_what_is_no_location(text: str) -> None:
     with pytest.raises(UsageError, match="no location"):
