@@ -1,13 +1,20 @@
 """Start the program: `python -m dfx_backup`, and the console script."""
 
+import signal
 import sys
-
-from dfx_backup.cli.app import main
 
 
 def run() -> None:
-    """Run the command line and exit with its code."""
-    sys.exit(main(sys.argv[1:]))
+    """Run the command line and exit with its code, which no late signal changes."""
+    try:
+        from dfx_backup.cli.app import main  # noqa: PLC0415 - loading it takes a while
+
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:  # before `main` could take care of signals
+        code = 130
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from dfx_backup import __version__
-from dfx_backup.cli import context, crash, doctor, estimate, output, parent, recover, snapshot
+from dfx_backup.cli import context, crash, doctor, output, parent, recover, snapshot
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Connector, Session, require_command
 from dfx_backup.errors import BackupError, IncompleteError, InterruptedRunError, UsageError
@@ -29,7 +29,6 @@ app = typer.Typer(
 app.add_typer(snapshot.group, name="snapshot")
 recover.register(app)
 doctor.register(app)
-estimate.register(app)
 
 
 def main(
@@ -51,7 +50,7 @@ def main(
         connector=connector,
     )
     answer = _Answer(session, argv)
-    with session.exits, _terminate_as_interrupt():
+    with _signals_as_interrupt(), session.exits:
         try:
             return answer.give(_invoke(argv, session))
         except BackupError as error:
@@ -188,20 +187,25 @@ def _command_words(argv: list[str]) -> tuple[list[str], bool]:
 
 
 @contextmanager
-def _terminate_as_interrupt() -> Iterator[None]:
+def _signals_as_interrupt() -> Iterator[None]:
     """SIGTERM and SIGHUP end the run the way Ctrl-C does, so that clean-up runs.
 
-    One that is ignored stays so: `nohup` must work.
-    Only the main thread may set signal handlers; in another one this does nothing.
+    The first signal decides; later ones must not break off the clean-up and the answer. One that
+    is ignored stays so: `nohup` must work. Only the main thread may set signal handlers; in
+    another one this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    interrupted = False
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
+            raise KeyboardInterrupt
 
-    former = {number: signal.getsignal(number) for number in SIGNALS if number != signal.SIGINT}
+    former = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         for number, handler in former.items():
             if handler is not signal.SIG_IGN:

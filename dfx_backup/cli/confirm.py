@@ -5,13 +5,20 @@ from dfx_backup.cli.context import Surroundings
 from dfx_backup.errors import RefusedError
 
 
-def confirm(surroundings: Surroundings, *, losses: tuple[str, ...], question: str) -> None:
+def confirm(
+    surroundings: Surroundings,
+    *,
+    losses: tuple[str, ...],
+    question: str,
+    notes: tuple[str, ...] = (),
+) -> None:
     """Ask on the terminal, after telling what will be lost.
 
     Args:
         surroundings: the terminal.
         losses: full sentences that name what will be lost.
         question: what is asked, without a question mark.
+        notes: what else to think of before the answer.
 
     Raises:
         RefusedError: the answer was not yes, or there is no terminal to ask on.
@@ -22,7 +29,7 @@ def confirm(surroundings: Surroundings, *, losses: tuple[str, ...], question: st
             hint="Repeat the command with `--yes` when this is what you want.",
         )
     stream = surroundings.stderr
-    output.write(stream, [text.clean(line) for line in losses])
+    output.write(stream, [text.clean(line) for line in (*losses, *notes)])
     output.write(stream, [f"{text.clean(question)}? [y/N] "], end="")
     try:
         answer = surroundings.stdin.readline()

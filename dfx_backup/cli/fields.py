@@ -137,6 +137,11 @@ def cycles_facts(check: CyclesCheck) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
+def spending(check: CyclesCheck) -> tuple[str, ...]:
+    """What an operation takes from the balance, one sentence each."""
+    return tuple(f"{label}: {fact}." for label, fact in cycles_facts(check))
+
+
 def about_cycles(cost: int | None) -> str:
     """An estimate of cycles."""
     return "unknown" if cost is None else f"about {text.cycles(cost)} (estimate)"

@@ -93,11 +93,21 @@ class Run:
             options=tuple(word for pair in given if pair[1] for word in pair if word),
         )
 
-    def confirm(self, *, yes: bool, losses: tuple[str, ...], question: str) -> None:
-        """Ask before something is lost, unless `yes` was said on the command line."""
+    def confirm(
+        self, *, yes: bool, losses: tuple[str, ...], question: str, notes: tuple[str, ...] = ()
+    ) -> None:
+        """Ask before something is lost, unless `yes` was said on the command line.
+
+        Args:
+            yes: it was said.
+            losses: full sentences that name what will be lost.
+            question: what is asked, without a question mark.
+            notes: warnings to think of before the answer; they are not told a second time.
+        """
         self.view.pause()
         if not yes:
-            confirm.confirm(self.surroundings, losses=losses, question=question)
+            confirm.confirm(self.surroundings, losses=losses, question=question, notes=notes)
+            self.view.warnings.extend(notes)
 
 
 class Connector(Protocol):

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dfx_backup.cli import transfer
+from dfx_backup.cli import fields, transfer
 from dfx_backup.cli.options import (
     AllowStoppedOption,
     CanisterArgument,
@@ -107,7 +107,10 @@ def load_snapshot(  # noqa: PLR0913 - one parameter for each option
     if dry_run:
         return view.load_plan(plan)
     run.confirm(
-        yes=yes, losses=plan.will_be_lost, question=f"Load {options.snapshot} into {target}"
+        yes=yes,
+        losses=plan.will_be_lost,
+        question=f"Load {options.snapshot} into {target}",
+        notes=(*fields.spending(plan.cycles), *plan.warnings),
     )
     return view.loaded(load(run.runtime, target, options))
 

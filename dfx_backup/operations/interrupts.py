@@ -1,8 +1,8 @@
 """SIGINT, SIGTERM and SIGHUP, noticed at points where stopping is safe.
 
 While a canister is held stopped, a signal is only remembered: the steps ask for it between two
-calls, and the canister is started before the run ends. A second Ctrl-C changes nothing. At any
-other time the signal ends the run at once.
+calls, and the canister is started before the run ends. At any other time the signal ends the run at
+once. A second one changes nothing.
 """
 
 import signal
@@ -77,6 +77,7 @@ class Interrupts:
             self._depth -= 1
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        first = self._caught is None
         self.remember(signal.Signals(number).name)
-        if self._depth == 0:
+        if first and self._depth == 0:
             self.check()

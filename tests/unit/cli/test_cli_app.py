@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -6,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from dfx_backup import __version__
+from dfx_backup.cli import output
+from dfx_backup.operations.target import Target
 from tests.fakes import cases
 from tests.fakes.memory_management import How
 from tests.fakes.stage import Stage
@@ -141,6 +144,16 @@ class TestDestructive:
         assert len(asked.splitlines()) >= 2
 
 
+def test_what_a_load_does_not_bring_back_is_told_before_the_question(stage: Stage) -> None:
+    cases.one_snapshot(stage)
+
+    assert stage.run("snapshot", "load", "chat", cases.FIRST, typed="y\n") == 0
+    asked, _, told = stage.stderr.partition("[y/N]")
+    for word in ("global timer", "outside the canister", "Settings", "Cycles: "):
+        assert word in asked
+    assert "global timer" not in told
+
+
 @pytest.mark.parametrize("typed", ["0xABCD", "ABCD", "abcd"])
 def test_ids_are_understood_in_other_spellings(stage: Stage, typed: str) -> None:
     stage.add("chat")
@@ -163,6 +176,25 @@ def test_text_from_outside_cannot_steer_the_terminal(stage: Stage) -> None:
     assert stage.run("snapshot", "list", "a\x1b[2Jb") == 30
     assert "\x1b" not in stage.stderr
     assert "`ab`" in stage.stderr
+
+
+def test_a_second_signal_does_not_break_off_the_answer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_args: object, **_options: object) -> Target:
+        signal.raise_signal(signal.SIGTERM)
+        raise AssertionError
+
+    def told(*args: object) -> tuple[str, ...]:
+        signal.raise_signal(signal.SIGINT)
+        return _clean(*args)
+
+    _clean = output.causes
+    monkeypatch.setattr(stage, "canister", interrupted)
+    monkeypatch.setattr(output, "causes", told)
+
+    assert stage.run("snapshot", "list", "chat", "--json") == 130
+    assert [error["code"] for error in stage.envelope["errors"]] == ["interrupted"]
 
 
 def test_every_command_tells_of_an_interrupted_run(stage: Stage) -> None:
