@@ -1,0 +1,119 @@
+"""The blobs of a file in their order: 32 bytes each, and next to nothing for long equal runs."""
+
+from collections.abc import Iterator
+
+from dfx_backup.repository.layout import ID_BYTES
+
+_GROUP = 1024
+"""Ids that are kept together; groups that are equal throughout are kept once."""
+
+
+class ContentTable:
+    """Ids of a file's blobs.
+
+    Args:
+        count: how many.
+        fill: the id at every place that is not set.
+    """
+
+    def __init__(self, count: int, fill: bytes) -> None:
+        self._count = count
+        groups, rest = divmod(count, _GROUP)
+        whole = fill * _GROUP if groups else b""
+        self._groups: list[bytes | bytearray] = [whole] * groups
+        if rest:
+            self._groups.append(fill * rest)
+
+    @classmethod
+    def of_groups(cls, count: int, groups: list[bytes | bytearray]) -> "ContentTable":
+        """A table of so many joined ids, in groups as this class keeps them."""
+        table = cls(0, b"")
+        table._count, table._groups = count, groups
+        return table
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, place: int) -> bytes:
+        if not 0 <= place < self._count:
+            raise IndexError(place)
+        group, at = divmod(place, _GROUP)
+        return bytes(self._groups[group][at * ID_BYTES : (at + 1) * ID_BYTES])
+
+    def __setitem__(self, place: int, blob_id: bytes) -> None:
+        if not 0 <= place < self._count:
+            raise IndexError(place)
+        number, at = divmod(place, _GROUP)
+        group = self._groups[number]
+        if not isinstance(group, bytearray):
+            group = self._groups[number] = bytearray(group)
+        group[at * ID_BYTES : (at + 1) * ID_BYTES] = blob_id
+
+    def __iter__(self) -> Iterator[bytes]:
+        for group in self._groups:
+            for at in range(0, len(group), ID_BYTES):
+                yield bytes(group[at : at + ID_BYTES])
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ContentTable):
+            return NotImplemented
+        return self._groups == other._groups
+
+    __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def groups(self) -> Iterator[bytes | bytearray]:
+        """The ids in large pieces, joined; equal neighbours may be the same object."""
+        yield from self._groups
+
+    def runs(self) -> Iterator[tuple[int, int, bytes]]:
+        """First place, number and id of every run of equal ids."""
+        first, count, current = 0, 0, b""
+        previous: bytes | bytearray | None = None
+        for group in self._groups:
+            if group is previous and group == current * (len(group) // ID_BYTES):
+                count += len(group) // ID_BYTES
+                continue
+            previous = group
+            for at in range(0, len(group), ID_BYTES):
+                blob_id = bytes(group[at : at + ID_BYTES])
+                if blob_id == current:
+                    count += 1
+                    continue
+                if count:
+                    yield first, count, current
+                first, count, current = first + count, 1, blob_id
+        if count:
+            yield first, count, current
+
+
+class ContentBuilder:
+    """Gathers ids that come one after the other, in pieces of any size."""
+
+    def __init__(self) -> None:
+        self._open = bytearray()
+        self._groups: list[bytes | bytearray] = []
+        self._uniform = b""
+        self._count = 0
+
+    def feed(self, ids: bytes) -> None:
+        """Take more ids, joined; whole ones."""
+        self._open += ids
+        size = _GROUP * ID_BYTES
+        at = 0
+        while len(self._open) - at >= size:
+            self._close(bytes(self._open[at : at + size]))
+            at += size
+        del self._open[:at]
+
+    def finish(self) -> ContentTable:
+        """The table."""
+        rest = bytes(self._open)
+        count = len(self._groups) * _GROUP + len(rest) // ID_BYTES
+        return ContentTable.of_groups(count, [*self._groups, rest] if rest else self._groups)
+
+    def _close(self, group: bytes) -> None:
+        if group == self._uniform:
+            group = self._uniform
+        elif group == group[:ID_BYTES] * _GROUP:
+            self._uniform = group
+        self._groups.append(group)

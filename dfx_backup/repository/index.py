@@ -1,0 +1,146 @@
+"""Where every blob lies: a hash table in flat arrays, about 60 bytes a blob.
+
+A dictionary would need four times as much, and a repository of one large canister has millions of
+blobs. Ids are SHA-256, so their own bytes serve as the hash.
+"""
+
+import struct
+import threading
+from array import array
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from dfx_backup.repository.index_object import IndexedPack
+from dfx_backup.repository.layout import ID_BYTES, BlobKind
+from dfx_backup.repository.packs import PackedBlob
+
+_RECORD = struct.Struct("<32sIIII")
+_HASH = struct.Struct("<Q")
+_PLACE = struct.Struct("<IIII")
+_TREE_BIT = 1 << 31
+_COMPRESSED_BIT = 1 << 30
+_PACK_MASK = _COMPRESSED_BIT - 1
+_FIRST_SLOTS = 1 << 12
+
+
+class BlobPlace(NamedTuple):
+    """Where a blob lies.
+
+    Attributes:
+        pack: number of the pack in this index, see `BlobIndex.pack_id`.
+        offset: first byte in the pack.
+        length: sealed bytes.
+        raw_length: bytes of its content.
+        compressed: whether the content was compressed before it was sealed.
+    """
+
+    pack: int
+    offset: int
+    length: int
+    raw_length: int
+    compressed: bool
+
+
+class BlobIndex:
+    """All blobs that index objects list; the first place of a blob that is in several packs.
+
+    One thread may add while others look up.
+    """
+
+    def __init__(self) -> None:
+        self._records = bytearray()
+        # Slots and mask change together, so that a reader always sees two that fit.
+        self._table = (array("I", bytes(4 * _FIRST_SLOTS)), _FIRST_SLOTS - 1)
+        self._pack_ids: list[str] = []
+        self._numbers: dict[str, int] = {}
+        self._adding = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._records) // _RECORD.size
+
+    def find(self, kind: BlobKind, blob_id: bytes) -> BlobPlace | None:
+        """Where a blob lies, or None."""
+        records, (slots, mask) = self._records, self._table
+        tree = kind is BlobKind.TREE
+        slot = _HASH.unpack_from(blob_id)[0] & mask
+        while entry := slots[slot]:
+            at = (entry - 1) * _RECORD.size
+            if records[at : at + ID_BYTES] == blob_id:
+                word, offset, length, raw = _PLACE.unpack_from(records, at + ID_BYTES)
+                if (word & _TREE_BIT != 0) == tree:
+                    compressed = word & _COMPRESSED_BIT != 0
+                    return BlobPlace(word & _PACK_MASK, offset, length, raw, compressed)
+            slot = (slot + 1) & mask
+        return None
+
+    def add_pack(self, pack_id: str, blobs: Iterable[PackedBlob]) -> int:
+        """Enter a pack and its blobs; the pack's number."""
+        with self._adding:
+            number = self._numbers.get(pack_id)
+            if number is None:
+                number = self._numbers[pack_id] = len(self._pack_ids)
+                self._pack_ids.append(pack_id)
+            for blob in blobs:
+                if self.find(blob.kind, blob.blob_id) is None:
+                    self._add(number, blob)
+        return number
+
+    def add_packs(self, packs: Iterable[IndexedPack]) -> None:
+        """Enter what an index object lists."""
+        for pack in packs:
+            self.add_pack(pack.pack_id, pack.blobs)
+
+    def pack_id(self, number: int) -> str:
+        """Hexadecimal id of a pack."""
+        return self._pack_ids[number]
+
+    def pack_number(self, pack_id: str) -> int | None:
+        """Number of a pack, or None when no index object lists it."""
+        return self._numbers.get(pack_id)
+
+    @property
+    def pack_ids(self) -> tuple[str, ...]:
+        """Every pack, by number."""
+        return tuple(self._pack_ids)
+
+    def entries(self) -> Iterator[tuple[BlobKind, bytes, BlobPlace]]:
+        """Every blob, in the order in which they were entered."""
+        records = self._records
+        for at in range(0, len(records), _RECORD.size):
+            blob_id, word, offset, length, raw = _RECORD.unpack_from(records, at)
+            kind = BlobKind.TREE if word & _TREE_BIT else BlobKind.DATA
+            compressed = word & _COMPRESSED_BIT != 0
+            yield kind, blob_id, BlobPlace(word & _PACK_MASK, offset, length, raw, compressed)
+
+    def _add(self, number: int, blob: PackedBlob) -> None:
+        slots, mask = self._table
+        if 3 * (len(self) + 1) > 2 * len(slots):
+            self._grow()
+            slots, mask = self._table
+        word = number
+        if blob.kind is BlobKind.TREE:
+            word |= _TREE_BIT
+        if blob.compressed:
+            word |= _COMPRESSED_BIT
+        record = _RECORD.pack(blob.blob_id, word, blob.offset, blob.length, blob.raw_length)
+        # The record comes before the slot that points to it: readers do not wait for us.
+        self._records += record
+        self._enter(slots, mask, blob.blob_id, len(self))
+
+    def _grow(self) -> None:
+        count = 2 * len(self._table[0])
+        slots, mask = array("I", bytes(4 * count)), count - 1
+        records, size = self._records, _RECORD.size
+        for entry in range(1, len(self) + 1):
+            slot = _HASH.unpack_from(records, (entry - 1) * size)[0] & mask
+            while slots[slot]:
+                slot = (slot + 1) & mask
+            slots[slot] = entry
+        self._table = (slots, mask)
+
+    @staticmethod
+    def _enter(slots: "array[int]", mask: int, blob_id: bytes, entry: int) -> None:
+        slot = _HASH.unpack_from(blob_id)[0] & mask
+        while slots[slot]:
+            slot = (slot + 1) & mask
+        slots[slot] = entry
