@@ -119,21 +119,24 @@ class Executor:
     def commit(self, canisters: Iterable[CanisterState], *, documents: codec.Documents) -> None:
         """Make the changes of these canisters' instances, and the documents, durable at once."""
         writes = []
-        touched: list[tuple[Instance, list[tuple[int, int]]]] = []
+        touched: list[tuple[CanisterState, Instance, list[tuple[int, int]]]] = []
         for canister in canisters:
             instance = self._instances.get(canister.canister_id)
-            if instance is None or instance.heap is None or not instance.is_dirty:
+            if instance is None or not instance.is_dirty:
                 continue
-            runs = instance.heap.changes()
+            runs = instance.heap.changes() if instance.heap is not None else []
             if instance.size() > canister.heap.size:
                 canister.heap.resize(instance.size())
             writes += [
-                (canister.heap, start, instance.heap.view(start, end)) for start, end in runs
+                (canister.heap, start, instance.view(start, end - start)) for start, end in runs
             ]
-            touched.append((instance, runs))
+            touched.append((canister, instance, runs))
         self.store.commit(writes, documents)
-        for instance, runs in touched:
-            instance.settle(runs)
+        for canister, instance, runs in touched:
+            if instance.is_for_one_message:
+                self.drop(canister)
+            else:
+                instance.settle(runs)
 
     def absorb(self, canister: CanisterState, frame: Frame) -> None:
         """Put a successful message's effects on the canister itself into its state."""

@@ -72,6 +72,7 @@ class Instance:
     Attributes:
         globals: bits of the kept globals as of the last settle or rollback.
         is_dirty: whether anything ran since then.
+        is_for_one_message: whether a message may leave traces that no commit or rollback reaches.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Instance:
             Trap: instantiation fails, for example a data segment out of bounds.
         """
         self.is_dirty = False
+        self.is_for_one_message = info.changes_instance
         self._engine = engine
         self._store = engine.new_store()
         # pages are counted against it at instantiation too
@@ -332,7 +334,7 @@ class Instance:
         """Drop all changes; False when that needs a new instance."""
         if not self.is_dirty:
             return True
-        if self.heap is not None and not self.heap.rollback():
+        if self.is_for_one_message or (self.heap is not None and not self.heap.rollback()):
             return False
         for one, old, now in zip(self._globals, self.globals, self._read_globals(), strict=True):
             if old != now:

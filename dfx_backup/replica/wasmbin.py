@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.state import Module
+from dfx_backup.replica.wasmcode import changes_instance
 from dfx_backup.replica.wasmreader import Sections, read_sections, uleb
 
 MAX_MODULE = 100 << 20
@@ -61,6 +62,7 @@ class ModuleInfo:
         is_wasm64: pointers are i64.
         memory_pages: initial size; None without a memory.
         has_table, has_start: whether the hidden exports exist.
+        changes_instance: whether messages may change more of an instance than memory and globals.
         globals: exported ones in export order, then the other mutable ones by index.
         hooks: exported `canister_*` hooks.
         methods: method name -> "update", "query" or "composite_query".
@@ -72,6 +74,7 @@ class ModuleInfo:
     memory_pages: int | None
     has_table: bool
     has_start: bool
+    changes_instance: bool
     globals: tuple[GlobalInfo, ...]
     hooks: frozenset[str]
     methods: dict[str, str]
@@ -110,6 +113,11 @@ def read_module(raw: bytes) -> ModuleInfo:
         memory_pages=sections.memories[0].minimum if sections.memories else None,
         has_table=sections.table_count > 0,
         has_start=sections.start is not None,
+        changes_instance=any(
+            changes_instance(binary[start:end], tables=sections.table_count)
+            for id_, start, end in sections.bodies
+            if id_ == _CODE
+        ),
         globals=globals_,
         hooks=hooks,
         methods=methods,

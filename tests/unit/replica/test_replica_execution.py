@@ -387,3 +387,43 @@ def test_deep_recursion_traps_in_threads_too() -> None:
     for thread in threads:
         thread.join()
     assert ["stack" in each.message for each in rejects] == [True] * 3
+
+
+def test_tables_and_segments_are_new_for_every_message(replica: Replica) -> None:
+    module = canister("""
+      (table $t 1 funcref)
+      (data $d "x")
+      (elem declare func $f)
+      (func $f)
+      (func $say (i32.store8 (i32.const 8) (table.size)) (memory.init $d (i32.const 9)
+            (i32.const 0) (i32.const 1)) (data.drop $d)
+            (drop (table.grow (ref.func $f) (i32.const 3)))
+            (call $append (i32.const 8) (i32.const 2)) (call $reply))
+      (func (export "canister_update run") (call $say) (i32.store (i32.const 100) (i32.add
+            (i32.load (i32.const 100)) (i32.const 1))))
+      (func (export "canister_query look") (call $say))
+      (func (export "canister_update fail") (call $say) unreachable)
+      (func (export "canister_query count")
+            (call $append (i32.const 100) (i32.const 4)) (call $reply))""")
+    canister_id = deploy(replica, module)
+    for _ in range(2):
+        assert replica.ingress(USER, canister_id, "run", b"").get() == b"\1x"
+        assert replica.query(USER, canister_id, "look", b"") == b"\1x"
+        refused(replica, canister_id, "fail")
+    assert number(replica.query(USER, canister_id, "count", b"")) == 2
+
+
+def test_globals_without_a_memory_stay(replica: Replica) -> None:
+    module = canister(
+        """(global $n (mut i64) (i64.const 5))
+      (func (export "canister_update inc")
+        (global.set $n (i64.add (global.get $n) (i64.const 1))) (call $reply))
+      (func (export "canister_query look")
+        (global.set $n (i64.add (global.get $n) (i64.const 100))) (call $reply))""",
+        memory="",
+    )
+    canister_id = deploy(replica, module)
+    for _ in range(3):
+        replica.ingress(USER, canister_id, "inc", b"").get()
+        replica.query(USER, canister_id, "look", b"")
+    assert [each.bits for each in replica.canisters[canister_id].globals] == [8]

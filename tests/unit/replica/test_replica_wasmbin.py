@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import pytest
 import wasmtime
@@ -158,3 +159,50 @@ def test_availability_is_as_specified() -> None:
     assert SIGNATURES["trap"].modes == set(Mode)
     assert Mode.QUERY not in SIGNATURES["call_new"].modes
     assert Mode.COMPOSITE in SIGNATURES["call_new"].modes
+
+
+@pytest.mark.parametrize(
+    ("body", "changes"),
+    [
+        ("", False),
+        ("(table.set (i32.const 0) (ref.func $f))", True),
+        ("(drop (table.grow (ref.func $f) (i32.const 1)))", True),
+        ("(table.fill (i32.const 0) (ref.null func) (i32.const 1))", True),
+        ("(table.copy (i32.const 0) (i32.const 1) (i32.const 1))", True),
+        ("(table.init $e (i32.const 0) (i32.const 0) (i32.const 1))", True),
+        ("(data.drop $d)", True),
+        ("(elem.drop $e)", False),
+        ("(memory.init $d (i32.const 0) (i32.const 0) (i32.const 1))", False),
+        ("(drop (table.get (i32.const 0))) (drop (table.size))", False),
+        # the bytes of table.set 0 and data.drop as operands
+        ("(drop (i32.const 38)) (if (i32.const 38) (then unreachable))", False),
+        ("(drop (i64.const 0x0013_0000_0026)) (drop (f64.const nan:0x92600_26002600))", False),
+        ("(drop (v128.const i32x4 0x0026 0x09fc 0x260026 0x11fc0ffc))", False),
+        ("(drop (i32x4.extract_lane 0 (v128.load offset=38 (i32.const 38))))", False),
+        ("(block (block (br_table 0 1 0 (i32.const 38)))) (br_if 0 (i32.const 38))", False),
+        ("(drop (select (result i32) (i32.const 38) (i32.const 0) (i32.const 1)))", False),
+        ("(drop (f32.const 38)) (global.set $g (i32.const 38))", False),
+        ("(call_indirect (i32.const 38)) unreachable", False),
+        ("(drop (i32.trunc_sat_f32_s (f32.const 1)))", False),
+        ("(memory.fill (i32.const 38) (i32.const 0) (i32.const 0))", False),
+        ("(memory.copy (i32.const 38) (i32.const 0) (i32.const 0))", False),
+        ("(drop (v128.load8_lane 3 (i32.const 38) (v128.const i32x4 38 0 0 0)))", False),
+    ],
+)
+def test_modules_that_change_their_instance(body: str, *, changes: bool) -> None:
+    text = f"""(module (memory 1) (table $t 2 funcref) (global $g (mut i32) (i32.const 0))
+      (data $d "data") (elem $e func $f) (elem declare func $f)
+      (func $f (param i32) (result i32) (local.get 0))
+      (func (local i64 f32) {body} (drop (i32.const 38)) unreachable))"""
+    assert read_module(bytes(wasmtime.wat2wasm(text))).changes_instance == changes
+
+
+def test_several_tables_count_as_changed() -> None:
+    module = wasmtime.wat2wasm("(module (table 1 funcref) (table 1 funcref) (func))")
+    assert read_module(bytes(module)).changes_instance
+
+
+def test_motoko_modules_keep_their_instance() -> None:
+    for kind in ("enhanced", "classic"):
+        path = Path(__file__).parents[2] / "fixtures" / "motoko" / f"notes_{kind}.wasm"
+        assert not read_module(path.read_bytes()).changes_instance
