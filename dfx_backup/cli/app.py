@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from dfx_backup import __version__
-from dfx_backup.cli import context, crash, doctor, output, parent, recover, snapshot
+from dfx_backup.cli import context, crash, doctor, estimate, output, parent, recover, snapshot
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Connector, Session, require_command
 from dfx_backup.errors import BackupError, IncompleteError, InterruptedRunError, UsageError
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(snapshot.group, name="snapshot")
 recover.register(app)
 doctor.register(app)
+estimate.register(app)
 
 
 def main(
