@@ -17,6 +17,7 @@ from dfx_backup.repository.packs import PackedBlob
 _RECORD = struct.Struct("<32sIIII")
 _HASH = struct.Struct("<Q")
 _PLACE = struct.Struct("<IIII")
+_WORD = struct.Struct("<I")
 _TREE_BIT = 1 << 31
 _COMPRESSED_BIT = 1 << 30
 _PACK_MASK = _COMPRESSED_BIT - 1
@@ -60,18 +61,28 @@ class BlobIndex:
 
     def find(self, kind: BlobKind, blob_id: bytes) -> BlobPlace | None:
         """Where a blob lies, or None."""
+        number = self.number(kind, blob_id)
+        return None if number is None else self.place(number)
+
+    def number(self, kind: BlobKind, blob_id: bytes) -> int | None:
+        """Number of a blob, in the order in which they were entered, or None."""
         records, (slots, mask) = self._records, self._table
         tree = kind is BlobKind.TREE
         slot = _HASH.unpack_from(blob_id)[0] & mask
         while entry := slots[slot]:
             at = (entry - 1) * _RECORD.size
             if records[at : at + ID_BYTES] == blob_id:
-                word, offset, length, raw = _PLACE.unpack_from(records, at + ID_BYTES)
+                (word,) = _WORD.unpack_from(records, at + ID_BYTES)
                 if (word & _TREE_BIT != 0) == tree:
-                    compressed = word & _COMPRESSED_BIT != 0
-                    return BlobPlace(word & _PACK_MASK, offset, length, raw, compressed)
+                    return entry - 1
             slot = (slot + 1) & mask
         return None
+
+    def place(self, number: int) -> BlobPlace:
+        """Where the blob of that number lies."""
+        at = number * _RECORD.size + ID_BYTES
+        word, offset, length, raw = _PLACE.unpack_from(self._records, at)
+        return BlobPlace(word & _PACK_MASK, offset, length, raw, word & _COMPRESSED_BIT != 0)
 
     def add_pack(self, pack_id: str, blobs: Iterable[PackedBlob]) -> int:
         """Enter a pack and its blobs; the pack's number."""
