@@ -25,6 +25,7 @@ from dfx_backup.replica.candid_types import (
     CandidError,
     Env,
     Field,
+    Float32NaN,
     Func,
     MismatchError,
     Opt,
@@ -345,7 +346,11 @@ class Decoder:
     def _primitive(self, name: str) -> Any:  # noqa: ANN401  # a value of any primitive type
         form = _NUMBERS.get(name)
         if form is not None:
-            return form.unpack(self._take(form.size))[0]
+            raw = self._take(form.size)
+            number = form.unpack(raw)[0]
+            if name == "float32" and number != number:  # noqa: PLR0124 - true of NaNs only
+                return Float32NaN(int.from_bytes(raw, "little"))
+            return number
         if name in ("null", "reserved"):
             return None
         readers: dict[str, Callable[[], object]] = {

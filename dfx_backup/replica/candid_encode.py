@@ -24,6 +24,7 @@ from dfx_backup.replica.candid_types import (
     VEC,
     CandidError,
     Env,
+    Float32NaN,
     Func,
     Opt,
     Prim,
@@ -240,6 +241,12 @@ def _text(value: object) -> bytes:
     return leb(len(raw)) + raw
 
 
+def _fixed(name: str, value: object) -> bytes:
+    if name == "float32" and isinstance(value, Float32NaN):
+        return value.bits.to_bytes(4, "little")
+    return _pack("<" + FORMATS[name], value)
+
+
 def _primitive(name: str, value: object) -> bytes:
     match name:
         case "null" | "reserved":
@@ -256,4 +263,4 @@ def _primitive(name: str, value: object) -> bytes:
             return _principal(value)
         case "empty":
             raise CandidError("there is no value of type empty")
-    return _pack("<" + FORMATS[name], value)
+    return _fixed(name, value)

@@ -4,10 +4,11 @@ A type may refer to another by name (`Ref`), so that recursive types are finite 
 function that follows names takes the table of definitions with it.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 
 class CandidError(Exception):
@@ -16,6 +17,22 @@ class CandidError(Exception):
 
 class MismatchError(CandidError):
     """A well-formed value has a type that the reader does not expect."""
+
+
+class Float32NaN(float):
+    """A NaN of type float32, whose bits Python's own numbers can't hold.
+
+    Attributes:
+        bits: 32 of them.
+    """
+
+    bits: int
+
+    def __new__(cls, bits: int) -> Self:
+        """A NaN with these bits."""
+        made = super().__new__(cls, math.nan)
+        made.bits = bits
+        return made
 
 
 @dataclass(frozen=True, slots=True)

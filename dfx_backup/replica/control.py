@@ -11,7 +11,8 @@ import binascii
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from dfx_backup.errors import BackupError, UsageError
@@ -19,9 +20,11 @@ from dfx_backup.replica import principal
 from dfx_backup.replica.control_client import CONTROL_PREFIX
 from dfx_backup.replica.http import Response
 from dfx_backup.replica.injector import FaultInjector
+from dfx_backup.replica.management_call import Call
+from dfx_backup.replica.management_canisters import create, install
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.replica import Replica
-from dfx_backup.replica.state import DEFAULT_CYCLES
+from dfx_backup.replica.state import ANONYMOUS_ID, DEFAULT_CYCLES
 
 __all__ = ["MAX_CONTROL_BODY", "Control"]
 
@@ -84,11 +87,26 @@ class Control:
         return {"canister_id": principal.to_text(self._new(fields))}
 
     def _new(self, fields: "_Fields") -> bytes:
-        return self._replica.create_canister(
-            controllers=fields.principals("controllers"),
-            cycles=fields.number("cycles", DEFAULT_CYCLES),
-            specified_id=fields.principal("specified_id"),
-        )
+        controllers = fields.principals("controllers")
+        args = {"settings": {"controllers": controllers}}
+        with self._changes():
+            (made,) = create(
+                self._call("create_canister", controllers, args),
+                cycles=fields.number("cycles", DEFAULT_CYCLES),
+                specified_id=fields.principal("specified_id"),
+            )
+        return made["canister_id"]
+
+    def _call(self, method: str, controllers: list[bytes], args: dict[str, Any]) -> Call:
+        """A call that the history shows as the first controller's."""
+        caller = controllers[0] if controllers else ANONYMOUS_ID
+        return Call.without_message(self._replica, caller, method, args)
+
+    @contextmanager
+    def _changes(self) -> Iterator[None]:
+        with self._replica.lock:
+            yield
+            self._replica.commit()
 
     def _deploy(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         known = {"wasm", "arg", "mode", "canister_id", "controllers", "cycles", "specified_id"}
@@ -100,7 +118,11 @@ class Control:
         existing = fields.principal("canister_id")
         canister_id = self._new(fields) if existing is None else existing
         try:
-            self._replica.install(canister_id, wasm, arg, mode)
+            with self._changes():
+                owners = self._replica.canister(canister_id).controllers
+                controllers = fields.principals("controllers") or owners
+                args = {"mode": (mode, None), "arg": arg}
+                install(self._call("install_code", controllers, args), canister_id, wasm)
         except Reject:
             if existing is None:
                 self._replica.stop(canister_id, lambda _result, _refund: None)
@@ -117,9 +139,8 @@ class Control:
         canister_id = fields.principal("canister_id")
         if canister_id is None:
             raise UsageError("'canister_id' is missing")
-        with self._replica.lock:
+        with self._changes():
             self._replica.canister(canister_id).cycles = fields.number("cycles", None)
-            self._replica.commit()
         return {}
 
     def _faults_get(self, request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -70,11 +70,12 @@ class Faults:
         latency_by_method_s: seconds that a call or query of a method waits before it executes.
         latency_jitter_s: up to so many seconds more for every request, evenly distributed.
         max_calls_in_flight: calls beyond so many at a time get 429; None for no cap.
-        affected_kinds: request kinds that the next eight switches apply to.
+        affected_kinds: request kinds that the switches from here to `truncate_next` apply to.
         http_error_next: the next N requests get `http_error_status`.
         http_error_rate: the part of all requests, 0 to 1, that gets `http_error_status`.
         http_error_status: HTTP status, 400 to 599.
         too_many_requests_next: the next N requests get 429.
+        too_many_requests_rate: the same for a part of all requests, 0 to 1.
         drop_before_next: the next N connections are closed before anything is executed.
         drop_before_rate: the same for a part of all requests, 0 to 1.
         drop_after_next: the next N connections are closed after execution, without an answer.
@@ -113,6 +114,7 @@ class Faults:
     http_error_rate: float = 0.0
     http_error_status: int = 503
     too_many_requests_next: int = 0
+    too_many_requests_rate: float = 0.0
     drop_before_next: int = 0
     drop_before_rate: float = 0.0
     drop_after_next: int = 0

@@ -1,6 +1,7 @@
 """One call of the management canister, as its methods see it, and the history they write."""
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -54,6 +55,22 @@ class Call:
     respond: Any
     random_bytes: Callable[[int], bytes]
     scratch: memoryview
+
+    @classmethod
+    def without_message(
+        cls, replica: "Replica", caller: bytes, method: str, args: dict[str, Any]
+    ) -> "Call":
+        """A call that nobody sent in Candid, and that nobody waits for."""
+        return cls(
+            replica=replica,
+            caller=caller,
+            method=method,
+            args=args,
+            cycles=0,
+            respond=None,
+            random_bytes=secrets.token_bytes,
+            scratch=memoryview(b""),
+        )
 
     def canister(self, field: str = "canister_id") -> CanisterState:
         """Give the canister that a field of the argument names.

@@ -107,7 +107,12 @@ def delete_canister(call: Call) -> tuple[object, ...]:
     return ()
 
 
-def _install(call: Call, canister_id: bytes, module: bytes) -> tuple[object, ...]:
+def install(call: Call, canister_id: bytes, module: bytes) -> tuple[object, ...]:
+    """Install a module as the call's `mode` and `arg` say.
+
+    Raises:
+        Reject: see `Replica.install`.
+    """
     mode, options = call.args["mode"]
     options = options or {}
     persistence: tuple[Any, None] | None = options.get("wasm_memory_persistence")
@@ -129,13 +134,13 @@ def _install(call: Call, canister_id: bytes, module: bytes) -> tuple[object, ...
 
 def install_code(call: Call) -> tuple[object, ...]:
     """Install, reinstall or upgrade from a module in the message."""
-    return _install(call, call.canister().canister_id, call.args["wasm_module"])
+    return install(call, call.canister().canister_id, call.args["wasm_module"])
 
 
 def install_chunked_code(call: Call) -> tuple[object, ...]:
     """Install, reinstall or upgrade from a chunk store."""
     target = call.canister("target_canister").canister_id
-    return _install(call, target, assemble(call))
+    return install(call, target, assemble(call))
 
 
 def uninstall_code(call: Call) -> tuple[object, ...]:

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Literal
 
 from dfx_backup.replica.calls import Callback, CallContext, StopWaiter
+from dfx_backup.replica.candid_types import Float32NaN
 from dfx_backup.replica.memory import Blob
 from dfx_backup.replica.reject import Reject as Reject  # noqa: PLC0414 - callers of the replica find it here too
 
@@ -28,6 +29,8 @@ CHUNK_SIZE = 1_048_576
 
 STORAGE_FEE_PER_GIB_SECOND = 127_000
 """Cycles for one GiB kept for one second (cycle costs of a 13-node application subnet)."""
+
+_INFINITY_32 = 0x7F80_0000
 
 Details = dict[str, object]
 """One history entry's content; values are str, int, bytes, None, and lists and dicts of them."""
@@ -109,6 +112,8 @@ class GlobalValue:
             case "i64":
                 return self.bits - ((self.bits >> 63) << 64)
             case "f32":
+                if self.bits & 0x7FFF_FFFF > _INFINITY_32:
+                    return Float32NaN(self.bits)
                 return float(struct.unpack("<f", self.bits.to_bytes(4, "little"))[0])
             case "f64":
                 return float(struct.unpack("<d", self.bits.to_bytes(8, "little"))[0])
@@ -128,6 +133,8 @@ class GlobalValue:
                     return cls("i32", struct.unpack("<I", struct.pack("<i", number))[0])
                 case "i64":
                     return cls("i64", struct.unpack("<Q", struct.pack("<q", number))[0])
+                case "f32" if isinstance(number, Float32NaN):
+                    return cls("f32", number.bits)
                 case "f32":
                     return cls("f32", struct.unpack("<I", struct.pack("<f", number))[0])
                 case "f64":

@@ -5,7 +5,6 @@ asked for, whoever asks, and keeps the cycles that canisters deposit to itself; 
 canister knows one subnet.
 """
 
-import secrets
 from importlib.resources import files
 from typing import Final
 
@@ -96,16 +95,8 @@ class SystemCanisters:
     def _create(self, caller: bytes, wanted: dict[str, object]) -> tuple[str, object]:
         options = wanted["creation_args"]
         settings = options["settings"] if isinstance(options, dict) else None
-        call = Call(
-            replica=self._replica,
-            caller=caller,
-            method="create_canister",
-            args={"settings": settings},
-            cycles=0,
-            respond=None,
-            random_bytes=secrets.token_bytes,
-            scratch=memoryview(b""),
-        )
+        args = {"settings": settings}
+        call = Call.without_message(self._replica, caller, "create_canister", args)
         amount = wanted["amount"]
         assert isinstance(amount, int)
         try:

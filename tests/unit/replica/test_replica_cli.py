@@ -131,9 +131,14 @@ def test_deploy(
     assert (code, err) == (0, "")
     assert json.loads(out)["canister_id"] == "em77e-bvlzu-aq"
     canister = server.replica.canister(bytes.fromhex("abcd01"))
-    assert canister.controllers == [from_text(ME), b""]
+    assert canister.controllers == [b"", from_text(ME)]
     assert canister.cycles == 7_000_000_000_000
     assert server.replica.query(b"\4", bytes.fromhex("abcd01"), "get", b"") == b"from a file"
+    assert [(each.kind, each.origin) for each in canister.history] == [
+        ("creation", from_text(ME)),
+        ("code_deployment", from_text(ME)),
+    ]
+    assert canister.total_changes == 2
     code, out, err = run(capsys, "deploy", wasm, *state, "--specified-id", "em77e-bvlzu-aq")
     assert (code, out) == (50, "")
     assert err.startswith("error: ")

@@ -37,6 +37,7 @@ GOOD: dict[str, Any] = {
     "http_error_rate": 0.5,
     "http_error_status": 500,
     "too_many_requests_next": 1,
+    "too_many_requests_rate": 0.25,
     "drop_before_next": 1,
     "drop_before_rate": 1,
     "drop_after_next": 1,
@@ -188,11 +189,14 @@ def test_the_next_requests_fail(stage: Stage, changes: dict[str, Any], status: i
     assert len(stage.replica.executed) == 1
 
 
-def test_a_part_of_the_requests_fails(stage: Stage) -> None:
-    stage.faults.set(http_error_rate=0.3, seed=1)
+@pytest.mark.parametrize(
+    ("switch", "status"), [("http_error_rate", 503), ("too_many_requests_rate", 429)]
+)
+def test_a_part_of_the_requests_fails(stage: Stage, switch: str, status: int) -> None:
+    stage.faults.set(**{switch: 0.3, "seed": 1})
     statuses = [stage.send(call("greet", nonce=bytes([i]))).status for i in range(100)]
-    assert 15 < statuses.count(503) < 45
-    assert statuses.count(200) == 100 - statuses.count(503)
+    assert 15 < statuses.count(status) < 45
+    assert statuses.count(200) == 100 - statuses.count(status)
 
 
 def test_faults_spare_kinds_that_are_not_meant(stage: Stage) -> None:

@@ -697,6 +697,30 @@ def test_globals_come_from_the_snapshot(subnet: Any) -> None:
     assert subnet.replica.canisters[canister].globals[2] == GlobalValue("i64", 2**40)
 
 
+@pytest.mark.parametrize("sign", ["", "-"])
+@pytest.mark.parametrize("payload", [1, 0x3F_FFFF, 0x40_0000, 0x55_5555, 0x7F_FFFF])
+def test_every_nan_keeps_its_bits(subnet: Any, payload: int, sign: str) -> None:
+    source = f"""(module (import "ic0" "msg_reply" (func $reply)) (memory 1)
+      (global (export "a") (mut f32) (f32.const {sign}nan:{payload:#x}))
+      (global (mut f64) (f64.const {sign}nan:{payload:#x}))
+      (func (export "canister_update nothing") (call $reply)))"""
+    canister = subnet.installed(source=source)
+    other = subnet.installed()
+    state = subnet.replica.canisters[other]
+    minus = int(bool(sign))
+    nans = [
+        GlobalValue("f32", minus << 31 | 0x7F80_0000 | payload),
+        GlobalValue("f64", minus << 63 | 0x7FF << 52 | payload),
+    ]
+    uploaded = copy(subnet, canister, take(subnet, canister)["id"], other)
+    subnet.call(ALICE, LOAD, canister_id=other, snapshot_id=uploaded)
+    assert state.globals == nans
+    subnet.run(other, "nothing")
+    subnet.replica._host.executor.drop(state)
+    subnet.run(other, "nothing")
+    assert state.globals == nans
+
+
 def test_an_unfinished_upload_is_no_module(subnet: Any) -> None:
     canister = subnet.installed()
     subnet.run(canister, "set", b"data")
