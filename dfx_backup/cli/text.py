@@ -45,6 +45,11 @@ def seconds(amount: float) -> str:
     return f"{amount:.1f} s"
 
 
+def counted(number: int, what: str) -> str:
+    """A number of things, such as `1 call` or `2 calls`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def rate(amount: float) -> str:
     """Bytes a second in the unit of networks, such as `33.2 MB/s`."""
     return f"{amount / 1e6:.1f} MB/s"

@@ -83,7 +83,7 @@ def upload_plan(plan: SnapshotUploadPlan) -> Report:
             ("Canister", fields.place(plan)),
             ("Driver", plan.driver),
             ("Folder", f"{plan.folder}, made by {plan.kind.value}"),
-            ("Now", f"{len(plan.snapshots)} snapshots"),
+            ("Now", text.counted(len(plan.snapshots), "snapshot")),
             *first,
             *((("Goes on", plan.resumes),) if plan.resumes else ()),
             ("Moves", _WAYS[plan.way]),
@@ -235,7 +235,7 @@ def _pace_fields(moved: int, seconds: float, retries: int, window: int) -> dict[
 
 
 def _moved(moved: int, calls: int, seconds: float) -> str:
-    told = f"{text.size(moved)} in {calls} {'call' if calls == 1 else 'calls'}"
+    told = f"{text.size(moved)} in {text.counted(calls, 'call')}"
     return f"{told}, {text.rate(moved / seconds)}" if seconds > 0 and moved else told
 
 
@@ -257,14 +257,14 @@ def _size_facts(sizes: Sizes | None) -> list[tuple[str, str]]:
         f"stable memory {text.size(sizes.stable_memory)}",
     ]
     if sizes.wasm_chunks:
-        parts.append(f"{sizes.wasm_chunks} Wasm chunks")
+        parts.append(text.counted(sizes.wasm_chunks, "Wasm chunk"))
     return [("Size", ", ".join(parts))]
 
 
 def _time_facts(calls: int | None, seconds: Span | None) -> tuple[tuple[str, str], ...]:
     if calls is None or seconds is None:
         return ()
-    return (("Takes", f"{calls} calls; on mainnet {span(seconds)} (estimate)"),)
+    return (("Takes", f"{text.counted(calls, 'call')}; on mainnet {span(seconds)} (estimate)"),)
 
 
 def span(seconds: Span) -> str:

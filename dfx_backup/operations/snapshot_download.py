@@ -26,6 +26,8 @@ from dfx_backup.transfer.terms import (
     TransferProgress,
 )
 
+_NOT_CONTROLLER = "IC0512"
+
 
 def plan_download(
     target: Target, snapshot: SnapshotId, options: DownloadOptions
@@ -129,10 +131,11 @@ def _find(target: Target, snapshot: SnapshotId) -> CanisterSnapshot:
     try:
         listed = lister.list_snapshots(target.canister_id)
     except RejectError as error:
-        error.hint = error.hint or (
-            "use the identity of a controller (--identity), or let a controller make yours a viewer"
-            " of the snapshots: setting snapshot_visibility"
-        )
+        if error.error_code == _NOT_CONTROLLER or error.hint is None:
+            error.hint = (
+                "use the identity of a controller (--identity), or let a controller make yours a"
+                " viewer of the snapshots: setting snapshot_visibility"
+            )
         raise
     return snapshot_ids.find(snapshot, listed, target.canister_id)
 
@@ -175,6 +178,4 @@ def _known_module(
 
 def _again(run: Runtime, target: Target, plan: SnapshotDownloadPlan) -> str:
     words = (plan.snapshot.snapshot_id, "--dir", str(plan.folder), "--resume")
-    return "what has arrived is kept; go on with: " + run.command(
-        "snapshot download", target, *words
-    )
+    return "go on, with what has arrived: " + run.command("snapshot download", target, *words)

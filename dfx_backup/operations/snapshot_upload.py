@@ -9,7 +9,7 @@ from pathlib import Path
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.ic.snapshot_parts import ReadPart, UploadPlace
 from dfx_backup.model import CanisterId, CanisterSnapshot, SentCall, SnapshotId
-from dfx_backup.operations import cycles, folder_way, transfers, upload_planning
+from dfx_backup.operations import cycles, durations, folder_way, transfers, upload_planning
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.ledger import Ledger, OwnSnapshot
 from dfx_backup.operations.locks import canister_lock
@@ -201,7 +201,7 @@ def _result(
             sent=report.sent_bytes,
             calls=report.envelopes,
             chunks=plan.what.chunks,
-        )
+        ) + cycles.download_cost(report.checked_bytes, durations.slices(report.checked_bytes))
     return SnapshotUploadResult(
         plan=plan,
         snapshot_id=snapshot,
@@ -218,6 +218,6 @@ def _load_command(run: Runtime, target: Target, snapshot: SnapshotId) -> str:
 
 def _again(run: Runtime, target: Target, options: UploadOptions) -> str:
     words = ("--dir", str(options.folder), *(("--clone",) if options.clone else ()))
-    return "what has arrived is kept; the same command goes on: " + run.command(
+    return "go on, with what has arrived, by the same command: " + run.command(
         "snapshot upload", target, *words
     )

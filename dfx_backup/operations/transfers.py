@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dfx_backup.errors import InterruptedRunError, NetworkError
+from dfx_backup.errors import InterruptedRunError, NetworkError, UnknownOutcomeError
 from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.target import Runtime
@@ -23,9 +23,13 @@ def options(run: Runtime, interrupts: Interrupts, window: int) -> TransferOption
 
 @contextmanager
 def goes_on(hint: str) -> Iterator[None]:
-    """Say how an interrupted or failed transfer is gone on with, where nothing else is advised."""
+    """Say how an interrupted or failed transfer is gone on with.
+
+    What the network advises after a lost answer is about changes; a transfer repeats its calls.
+    """
     try:
         yield
     except (InterruptedRunError, NetworkError) as error:
-        error.hint = error.hint or hint
+        kept = None if isinstance(error, UnknownOutcomeError) else error.hint
+        error.hint = f"{kept} Then {hint}" if kept else hint
         raise
