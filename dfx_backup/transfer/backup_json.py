@@ -1,24 +1,33 @@
 """backup.json beside metadata.json: what the folder is a copy of, and what must be in it.
 
 Version 1 holds what metadata.json can't: canister, snapshot and network, size and SHA-256 of each
-file, and the bits of every global, NaN included. Other programs ignore the file.
+file, and the bits of every global, NaN included. In a repository it also holds the section
+`backup`. Other programs ignore the file; fields that this one does not know are kept.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from dfx_backup.errors import ProjectError
 from dfx_backup.files import Fields
 from dfx_backup.ic.snapshot_metadata import GlobalKind, SnapshotMetadata, WasmGlobal
 from dfx_backup.model import CanisterId, NetworkId, SnapshotId
+from dfx_backup.transfer.backup_details import (
+    BackupDetails,
+    details_from_json,
+    details_to_json,
+)
 from dfx_backup.transfer.terms import BackupIdentity, FileRecord
 
 BACKUP_NAME = "backup.json"
 FORMAT = "dfx-backup snapshot"
 VERSION = 1
 
+_KNOWN = {"format", "version", "tool", "created_at", "network_id", "canister_id", "snapshot_id"}
+_KNOWN |= {"files", "globals", "backup"}
 _HINT = "Without it the folder can still be used as one that dfx made, but nothing proves it whole."
 
 
@@ -30,11 +39,15 @@ class BackupRecord:
         identity: of what the folder is a copy.
         files: everything else in the folder that belongs to the snapshot.
         globals: exact to the bit; None stands for one of an unknown type.
+        backup: what a backup in a repository knows beside that; None in a plain folder.
+        extra: fields of newer versions; kept and written back.
     """
 
     identity: BackupIdentity
     files: tuple[FileRecord, ...]
     globals: tuple[WasmGlobal | None, ...]
+    backup: BackupDetails | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
     def completed(self, metadata: SnapshotMetadata) -> SnapshotMetadata | None:
         """Metadata out of metadata.json with the bits that it lacks; None when they disagree."""
@@ -48,7 +61,7 @@ class BackupRecord:
 
 def to_json(record: BackupRecord) -> bytes:
     """The file's content."""
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "tool": record.identity.tool,
@@ -61,6 +74,9 @@ def to_json(record: BackupRecord) -> bytes:
         ],
         "globals": globals_to_json(record.globals),
     }
+    if record.backup is not None:
+        content["backup"] = details_to_json(record.backup)
+    content |= record.extra
     return (json.dumps(content, indent=2) + "\n").encode()
 
 
@@ -106,7 +122,14 @@ def from_json(data: bytes, path: Path) -> BackupRecord:
         ),
         files=tuple(_file(each) for each in fields.objects("files")),
         globals=globals_from_json(content, fields),
+        backup=_details(content, fields),
+        extra={name: value for name, value in content.items() if name not in _KNOWN},
     )
+
+
+def _details(content: Mapping[str, Any], fields: Fields) -> BackupDetails | None:
+    told = content.get("backup")
+    return None if told is None else details_from_json(told, fields.child("backup"))
 
 
 def globals_from_json(
