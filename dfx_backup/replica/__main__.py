@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from dfx_backup.errors import BackupError, ProjectError, UsageError
+from dfx_backup.errors import BackupError, ProjectError, ToolError, UsageError
 from dfx_backup.replica.control_client import ControlClient, ControlFile
 
+_LOOK_S: Final = 0.2
 EPILOG: Final = (
     "This replica is for development and tests: it binds to loopback only and protects neither its "
     "keys nor its state."
@@ -71,7 +72,13 @@ def _add_state_dir(parser: argparse.ArgumentParser) -> None:
 
 
 def _start(options: argparse.Namespace) -> None:
-    from dfx_backup.replica.server import ReplicaServer  # noqa: PLC0415 - loads wasmtime
+    try:
+        from dfx_backup.replica.server import ReplicaServer  # noqa: PLC0415 - loads wasmtime
+    except ImportError as error:
+        raise ToolError(
+            f"The replica can't run here: {error}",
+            hint="It needs Linux or macOS, and the extra: pip install 'dfx-backup[replica]'",
+        ) from error
 
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
@@ -88,7 +95,12 @@ def _start(options: argparse.Namespace) -> None:
         seed=options.seed,
     ) as server:
         _print({"url": server.url, "root_key": server.root_key.hex(), "pid": os.getpid()})
-        stop.wait()
+        while not stop.wait(_LOOK_S):
+            if server.replica.failure is not None:
+                raise ProjectError(
+                    str(server.replica.failure),
+                    hint="What was committed before is safe; start the replica again",
+                )
 
 
 def _deploy(options: argparse.Namespace) -> None:

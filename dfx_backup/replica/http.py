@@ -23,7 +23,7 @@ from dfx_backup.replica.ingress import CallDesk, Ticket
 from dfx_backup.replica.injector import FaultInjector
 from dfx_backup.replica.keys import ReplicaKeys
 from dfx_backup.replica.read_state import Place, StateReader
-from dfx_backup.replica.reject import Reject
+from dfx_backup.replica.reject import Reject, ReplicaFailedError
 from dfx_backup.replica.replica import Replica
 from dfx_backup.replica.request_log import Entry, RequestLog, status_tree
 from dfx_backup.replica.routes import Route, check_effective_id, find_route
@@ -153,6 +153,8 @@ class Edge:
             response = self._with_faults(route, body, calls)
         except RequestError as error:
             response = text_response(error.status, error.message)
+        except ReplicaFailedError as error:
+            response = text_response(500, str(error))
         finally:
             self._leave(route.kind, response)
         return response
@@ -210,7 +212,7 @@ class Edge:
                 "root_key": self.keys.root.public_der,
                 "impl_version": VERSION,
                 "impl_source": "for development and tests only",
-                "replica_health_status": "healthy",
+                "replica_health_status": "unhealthy" if self.replica.failure else "healthy",
             }
         )
 

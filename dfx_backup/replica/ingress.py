@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dfx_backup.replica.auth import Request
 from dfx_backup.replica.injector import FaultInjector
-from dfx_backup.replica.reject import Reject
+from dfx_backup.replica.reject import Reject, ReplicaFailedError
 from dfx_backup.replica.replica import Replica
 from dfx_backup.replica.request_log import Entry, RequestLog, memo_of
 
@@ -164,8 +164,13 @@ class CallDesk:
                 request_id=request.request_id,
                 memo=memo_of(entry),
             )
+        except ReplicaFailedError:
+            self._log.refuse(entry, None)  # it was not executed, and may be sent again
+            raise
         finally:
-            if outcome is None:  # a bug of ours; the client must not wait for ever
+            if (
+                outcome is None and not entry.finished.is_set()
+            ):  # a bug of ours; the client must not wait for ever
                 self._finish(entry, Reject(Reject.SYS_FATAL, "the replica failed", "IC0500"))
         outcome.on_done(lambda done: self._finish(entry, done.result))
 

@@ -131,7 +131,7 @@ class StateDirectory(BlobStore):
         super().commit(writes, documents)
         self._undo.clear()
         if self._journal.size > _CHECKPOINT_BYTES or len(self._garbage) > 8:
-            self._checkpoint()
+            self.checkpoint()
 
     def rollback(self, blob: Blob | None = None) -> None:
         """See `BlobStore.rollback`."""
@@ -140,9 +140,8 @@ class StateDirectory(BlobStore):
             self._undo.clear()
 
     def close(self) -> None:
-        """Write a checkpoint and let go of the directory."""
+        """Let go of the directory."""
         if not self.is_closed:
-            self._checkpoint()
             self.is_closed = True
             self._journal.close()
             self._undo.close()
@@ -173,7 +172,8 @@ class StateDirectory(BlobStore):
         if self._is_synced:
             self._journal.sync()
 
-    def _checkpoint(self) -> None:
+    def checkpoint(self) -> None:
+        """Write all documents to one file, and start the journal anew."""
         content = cbor2.dumps([_VERSION, self._sequence, self.documents])
         self._replace_file(self._path / "state.cbor", content)
         self._journal.clear()
@@ -209,7 +209,7 @@ class StateDirectory(BlobStore):
             if sequence > self._sequence:
                 self._with_blob(name, lambda blob, o=offset, b=old: restore(blob, o, b))
         self._undo.clear()
-        self._checkpoint()
+        self.checkpoint()
 
     def _redo(self, record: bytes) -> None:
         start = 8 + int.from_bytes(record[:8], "little")

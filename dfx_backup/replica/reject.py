@@ -1,4 +1,4 @@
-"""The refusal of a message, as callers see it."""
+"""The refusal of a message, as callers see it, and the end of a replica."""
 
 
 class Reject(Exception):  # noqa: N818 - the interface specification's own word
@@ -31,3 +31,10 @@ class Reject(Exception):  # noqa: N818 - the interface specification's own word
     def from_error_code(cls, number: int, message: str) -> "Reject":
         """A refusal whose reject code is the first digit of `number`, as in IC0406."""
         return cls(number // 100, message, f"IC{number:04d}")
+
+
+class ReplicaFailedError(Exception):
+    """A message could not be finished, so that memory and disk may differ: nothing runs any more.
+
+    What was committed before is safe in the state directory, and comes back at the next start.
+    """

@@ -8,7 +8,8 @@ answer yet). Between two messages all state is committed; see `state`.
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +21,7 @@ from dfx_backup.replica.lifecycle import InstallOptions, Lifecycle
 from dfx_backup.replica.memory import Blob, BlobStore
 from dfx_backup.replica.persistence import StateDirectory, load_canisters
 from dfx_backup.replica.queries import Queries
-from dfx_backup.replica.reject import Reject
+from dfx_backup.replica.reject import Reject, ReplicaFailedError
 from dfx_backup.replica.scheduler import Scheduler
 from dfx_backup.replica.state import (
     DEFAULT_CYCLES,
@@ -48,6 +49,7 @@ class Replica:
 
     Attributes:
         lock: held by every method; take it to read `canisters` from outside.
+        failure: why the replica can't go on; None when it can.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Replica:
             OSError: the state directory can't be used, or another replica uses it.
         """
         self.lock = threading.RLock()
+        self.failure: ReplicaFailedError | None = None
         if cache_dir is None and state_dir is not None:
             cache_dir = state_dir / "cache"
         directory = StateDirectory(state_dir) if state_dir is not None else None
@@ -159,16 +162,37 @@ class Replica:
 
     def commit(self) -> None:
         """Make durable what was changed by hand, outside of any message."""
-        with self.lock:
+        with self._working():
             self._host.commit()
 
     def close(self) -> None:
         """Write everything down, let go of the state directory, free all instances."""
         with self.lock:
             self._host.executor.close()
-            if self._directory is not None and not self._directory.is_closed:
+            if self._directory is None or self._directory.is_closed:
+                return
+            if self.failure is None:
                 self._host.commit()
-                self._directory.close()
+                self._directory.checkpoint()
+            self._directory.close()
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """Hold the lock; when something else than a refusal comes out, nothing runs any more.
+
+        Raises:
+            ReplicaFailedError: now or earlier.
+        """
+        with self.lock:
+            if self.failure is not None:
+                raise self.failure
+            try:
+                yield
+            except (Reject, ReplicaFailedError):
+                raise
+            except BaseException as error:
+                self.failure = ReplicaFailedError(_describe(error))
+                raise self.failure from error
 
     # Messages
 
@@ -180,7 +204,7 @@ class Replica:
         Raises:
             Reject: it may not.
         """
-        with self.lock:
+        with self._working():
             if canister_id in self.natives:
                 return
             if canister_id != MANAGEMENT_ID:
@@ -222,7 +246,7 @@ class Replica:
         Returns:
             Done, unless the message has to wait.
         """
-        with self.lock:
+        with self._working():
             known = request_id or b"local %d" % next(self._anonymous_requests)
             origin = IngressOrigin(known, memo)
             return self._scheduler.ingress(sender, canister_id, method, arg, origin)
@@ -233,12 +257,12 @@ class Replica:
         Raises:
             Reject: whatever went wrong.
         """
-        with self.lock:
+        with self._working():
             return self._queries.query(sender, canister_id, method, arg)
 
     def tick(self) -> None:
         """One round: due timers, heartbeats, hooks, expired calls and stop requests, the queue."""
-        with self.lock:
+        with self._working():
             self._scheduler.round()
 
     # Canisters; for the management canister and for tests. What they change becomes durable at
@@ -257,7 +281,7 @@ class Replica:
         Raises:
             Reject: IC0205, `specified_id` is taken.
         """
-        with self.lock:
+        with self._working():
             canister_id = self._lifecycle.create(controllers, cycles, specified_id, settings)
             self._host.commit()
             return canister_id
@@ -268,7 +292,7 @@ class Replica:
         Raises:
             Reject: IC0301, there is none.
         """
-        with self.lock:
+        with self._working():
             return self._host.find(canister_id)
 
     def install(
@@ -293,7 +317,7 @@ class Replica:
             skip_pre_upgrade=skip_pre_upgrade,
             wasm_memory_persistence=wasm_memory_persistence,
         )
-        with self.lock:
+        with self._working():
             try:
                 self._lifecycle.install(self._host.find(canister_id), wasm, arg, options)
             finally:
@@ -305,7 +329,7 @@ class Replica:
         Raises:
             Reject: IC0301.
         """
-        with self.lock:
+        with self._working():
             self._lifecycle.uninstall(self._host.find(canister_id))
             self._host.commit()
 
@@ -315,7 +339,7 @@ class Replica:
         Raises:
             Reject: IC0301.
         """
-        with self.lock:
+        with self._working():
             self._lifecycle.start(self._host.find(canister_id))
             self._host.commit()
 
@@ -328,7 +352,7 @@ class Replica:
         Raises:
             Reject: IC0301.
         """
-        with self.lock:
+        with self._working():
             self._lifecycle.stop(self._host.find(canister_id), respond)
             self._host.commit()
 
@@ -338,7 +362,7 @@ class Replica:
         Raises:
             Reject: IC0301; IC0510, it is not stopped.
         """
-        with self.lock:
+        with self._working():
             self._lifecycle.delete(self._host.find(canister_id))
             self._host.commit()
 
@@ -364,7 +388,7 @@ class Replica:
         Raises:
             Reject: IC0505 invalid module; IC0408 globals do not fit the module.
         """
-        with self.lock:
+        with self._working():
             self._lifecycle.replace(
                 self._host.find(canister_id),
                 module=module,
@@ -384,5 +408,11 @@ class Replica:
         Raises:
             Reject: IC0301.
         """
-        with self.lock:
+        with self._working():
             self._host.find(canister_id).version += 1
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f"The replica's state can't be read or written: {error.strerror or error}"
+    return f"The replica has a bug: {type(error).__name__}: {error}"

@@ -20,6 +20,7 @@ from dfx_backup.replica.injector import FaultInjector
 from dfx_backup.replica.keys import ReplicaKeys
 from dfx_backup.replica.listener import Listener, listen
 from dfx_backup.replica.management import ManagementCanister
+from dfx_backup.replica.reject import ReplicaFailedError
 from dfx_backup.replica.replica import Limits, Replica
 from dfx_backup.replica.system_canisters import SystemCanisters
 
@@ -225,7 +226,11 @@ class ReplicaServer:
     def _tick(self) -> None:
         next_forget = time.monotonic() + FORGET_S
         while not self.stopping.wait(TICK_S):
-            self.replica.tick()
+            try:
+                self.replica.tick()
+            except ReplicaFailedError as error:
+                _log.exception("%s", error)
+                return
             if time.monotonic() >= next_forget:
                 self.edge.log.forget(self.replica.now_ns())
                 next_forget = time.monotonic() + FORGET_S

@@ -29,6 +29,7 @@ class ScriptedReplica:
         self.lock = threading.RLock()
         self.canisters = {OWN: canister(OWN), ELSEWHERE: canister(ELSEWHERE)}
         self.management = ScriptedManagement()
+        self.failure: Exception | None = None
         self.natives: dict[bytes, object] = {}
         self.earlier: list[object] = []
         self.data_certificate: Callable[[bytes], bytes] | None = None

@@ -1,5 +1,7 @@
+import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -108,6 +110,97 @@ def test_a_killed_replica_comes_back(
     with ReplicaServer.start(state_dir=Path(state), control=True) as server:
         assert server.root_key.hex() == root_key
         assert server.replica.query(b"\4", canister_id, "get", b"") == b"abc"
+
+
+SCRIBBLER = wasmtime.wat2wasm("""
+(module
+  (import "ic0" "msg_reply" (func $reply))
+  (import "ic0" "msg_reply_data_append" (func $append (param i32 i32)))
+  (import "ic0" "stable64_grow" (func $grow (param i64) (result i64)))
+  (import "ic0" "stable64_size" (func $size (result i64)))
+  (import "ic0" "stable64_write" (func $write (param i64 i64 i64)))
+  (memory 1 20)
+  (global $n (mut i64) (i64.const 0))
+  (func $say
+    (i64.store (i32.const 0) (global.get $n))
+    (i64.store (i32.const 8) (call $size))
+    (i64.store (i32.const 16) (i64.load (i32.const 65528)))
+    (call $append (i32.const 0) (i32.const 24))
+    (call $reply))
+  (func (export "canister_update scribble")
+    (global.set $n (i64.add (global.get $n) (i64.const 1)))
+    (drop (call $grow (i64.const 1)))
+    (i64.store (i32.const 65528) (global.get $n))
+    (memory.fill (i32.const 64) (i32.wrap_i64 (global.get $n)) (i32.const 30000))
+    (call $write (i64.const 0) (i64.const 64) (i64.const 30000))
+    (call $write (i64.shl (i64.sub (call $size) (i64.const 1)) (i64.const 16))
+                 (i64.const 64) (i64.const 65000))
+    (call $say))
+  (func (export "canister_query look") (call $say)))
+""")
+
+
+def test_a_full_disk_ends_the_replica_and_harms_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state, module = tmp_path / "state", tmp_path / "scribbler.wasm"
+    module.write_bytes(SCRIBBLER)
+    words = ("--state-dir", str(state))
+    with Program(*words, "--control") as program:
+        _, out, _ = run(capsys, "deploy", str(module), *words)
+        canister_id = from_text(json.loads(out)["canister_id"])
+        url = program.ready["url"]
+        # no file may grow beyond this, as if the disk were full
+        resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))
+        done = 0
+        while True:
+            status, body = post(url, canister_id, small.call(canister_id, "scribble"))
+            if status != 200:
+                break
+            done += 1
+            assert done < 100
+        assert done > 5
+        assert status == 500
+        assert b"can't be read or written: File too large" in body
+        code, err = program.end(signal.SIGCONT)
+        assert code == 30
+        assert err.endswith("start the replica again\n")
+    with ReplicaServer.start(state_dir=state) as server:
+        canister = server.replica.canister(canister_id)
+        reply = server.replica.query(b"\4", canister_id, "look", b"")
+        n, pages, mark = (int.from_bytes(reply[i : i + 8], "little") for i in (0, 8, 16))
+        assert (n, pages, mark) == (done, done, done)
+        assert canister.stable.read(0, 30_000) == bytes([done]) * 30_000
+        for page in range(1, done):
+            assert canister.stable.read(page << 16, 29_000) == bytes([page + 1]) * 29_000
+        server.replica.ingress(b"\4", canister_id, "scribble", b"").get()
+
+
+def post(url: str, canister_id: bytes, content: dict[str, Any]) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    path = f"/api/v4/canister/{to_text(canister_id)}/call"
+    connection.request("POST", path, small.envelope(content))
+    answer = connection.getresponse()
+    found = answer.status, answer.read()
+    connection.close()
+    return found
+
+
+@pytest.mark.parametrize("missing", ["fcntl", "resource", "wasmtime"])
+def test_where_it_can_not_run_it_says_so(missing: str) -> None:
+    program = f"""
+import sys
+sys.modules[{missing!r}] = None
+from dfx_backup.replica.__main__ import main
+sys.exit(main(["start"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert done.returncode == 40
+    assert done.stderr.startswith("error: The replica can't run here: ")
+    assert "Linux or macOS" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_delegation_and_seed(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from dfx_backup.replica.replica import Limits
 from dfx_backup.replica.server import ReplicaServer
 from dfx_backup.replica.state import RunState
 from tests.fakes import small_client as small
-from tests.fakes.wat_canisters import proxy, proxy_order
+from tests.fakes.wat_canisters import canister, proxy, proxy_order
 
 COUNTER = wasmtime.wat2wasm("""
 (module
@@ -279,6 +279,56 @@ def test_open_calls_and_stops_are_answered_after_a_kill(tmp_path: Path) -> None:
             found = small.lookup(tree, b"request_status", small.hash_value(content), b"reply")
             assert found == reply
         assert server.replica.canister(a).status is RunState.STOPPED
+
+
+def test_timers_and_heartbeats_go_on_after_traps(server: ReplicaServer) -> None:
+    canister_id = server.replica.create_canister(controllers=[ME.principal])
+    module = canister("""
+      (func (export "canister_init") (drop (call $set_timer (i64.const 1))))
+      (func (export "canister_global_timer") unreachable)
+      (func (export "canister_heartbeat")
+        (i32.store (i32.const 0) (i32.add (i32.load (i32.const 0)) (i32.const 1)))
+        (drop (call $set_timer (i64.const 1)))
+        (if (i32.and (i32.load (i32.const 0)) (i32.const 1)) (then
+          (i32.store (i32.const 4) (i32.const 1)))))
+      (func (export "canister_query beats") (call $append (i32.const 0) (i32.const 4))
+        (call $reply))""")
+    server.replica.install(canister_id, module)
+    with Client(server) as client:
+        deadline = time.monotonic() + 10
+        while int.from_bytes(client.query(canister_id, "beats"), "little") < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    logs = server.replica.canister(canister_id).logs
+    assert len(logs) >= 3
+    assert logs[0].content == b"[TRAP]: wasm `unreachable` instruction executed"
+
+
+def test_a_bug_ends_everything_and_spoils_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ReplicaServer.start(state_dir=tmp_path) as server, Client(server) as client:
+        canister_id = deployed(server)
+        client.call(canister_id, "bump")
+        state = server.replica.canister(canister_id)
+
+        def broken(*_: object) -> None:
+            state.certified_data = b"half done"
+            raise ZeroDivisionError("oops")
+
+        server.replica._scheduler.round = broken  # type: ignore[method-assign]
+        server._threads[1].join(5)
+        assert "The replica has a bug: ZeroDivisionError: oops" in caplog.text
+        path = f"/api/v4/canister/{to_text(canister_id)}/call"
+        content = small.call(canister_id, "bump", sender=ME.principal)
+        status, body = client.request(path, small.envelope(content, ME))
+        assert (status, body) == (500, b"The replica has a bug: ZeroDivisionError: oops")
+        status, body = client.request("/api/v2/status")
+        assert cbor2.loads(body)["replica_health_status"] == "unhealthy"
+    with ReplicaServer.start(state_dir=tmp_path) as server, Client(server) as client:
+        assert server.replica.canister(canister_id).certified_data == b""
+        assert client.send(canister_id, content, 4)["status"] == "replied"
+        assert client.query(canister_id, "get") == b"\2\0\0\0"
 
 
 def test_time_moves_when_told(server: ReplicaServer) -> None:
