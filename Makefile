@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 STAMP := $(VENV)/.ready
+ICP := tests/e2e/judges/node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp
 
-.PHONY: dev demo lint test test-slow judges lock clean
+.PHONY: dev demo lint test test-slow bench bench-quick judges lock clean
 
 dev: $(STAMP)
 
@@ -30,6 +31,16 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(PYTEST) -m slow
+
+# Snapshot transfers side by side with icp; benchmarks/README.md tells what is measured.
+bench: $(STAMP) $(ICP)
+	$(BIN)/python -m benchmarks
+
+bench-quick: $(STAMP) $(ICP)
+	$(BIN)/python -m benchmarks --quick
+
+$(ICP):
+	$(MAKE) judges
 
 # The programs that nobody here wrote: the icp binary, the JavaScript agent, the Motoko compiler.
 judges:

@@ -1,0 +1,1 @@
+"""How fast snapshots move, side by side with other programs: `python -m benchmarks`."""

@@ -1,0 +1,258 @@
+"""What is measured: rounds of the programs side by side, with the replica as the case wants it."""
+
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from benchmarks import images, peers
+from benchmarks.images import Image
+from benchmarks.peers import Icp, Ours, Peer, Run, WindowOfThree
+from benchmarks.stage import Stage
+
+LATENCY_S = 1.35
+"""Median of an update call on a subnet of 13 nodes."""
+IN_FLIGHT = 50
+"""Calls that a node takes at a time; one more is answered 429."""
+MAINNET: Mapping[str, object] = {"latency_call_s": LATENCY_S, "max_calls_in_flight": IN_FLIGHT}
+FAULTY: Mapping[str, object] = {
+    **MAINNET,
+    "seed": 3,
+    "affected_kinds": ["call"],
+    "too_many_requests_rate": 0.0025,
+    "http_error_rate": 0.0025,
+    "http_error_status": 503,
+    "drop_before_rate": 0.0025,
+    "drop_after_rate": 0.0025,
+}
+"""One call in a hundred fails: 429, 503, dropped before and after it was executed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much is done.
+
+    Attributes:
+        small, large: MiB of the two images of the case without latency.
+        mainnet: MiB of the image read with latency.
+        mainnet_three: MiB of the one that the window of three gets.
+        sparse: GiB of the sparse image.
+        rounds: of a case.
+        long_rounds: of a case whose rounds are long.
+        long_round_s: seconds from which a round is long.
+        starts: of each command of the case about starting.
+    """
+
+    small: int = 256
+    large: int = 2048
+    mainnet: int = 2048
+    mainnet_three: int = 64
+    sparse: int = 64
+    rounds: int = 5
+    long_rounds: int = 3
+    long_round_s: float = 60.0
+    starts: int = 15
+
+
+QUICK = Sizes(
+    small=256,
+    large=512,
+    mainnet=128,
+    mainnet_three=8,
+    sparse=1,
+    rounds=3,
+    long_rounds=1,
+    long_round_s=10.0,
+    starts=5,
+)
+"""Too little to hold the rates at mainnet's shape against their bars: most is run-up and tail."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What came of a case.
+
+    Attributes:
+        name: for `--only`.
+        title: for people.
+        runs: by program, in the order in which they were made.
+    """
+
+    name: str
+    title: str
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+
+    def median(self, peer: str, what: Callable[[Run], float]) -> float:
+        """The median over a program's runs; NaN when it was not run."""
+        found = [what(run) for run in self.runs.get(peer, [])]
+        return statistics.median(found) if found else float("nan")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What starting a command takes.
+
+    Attributes:
+        command: its words.
+        wall_s, cpu_s: medians of seconds beyond those of a Python that does nothing.
+    """
+
+    command: str
+    wall_s: float
+    cpu_s: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Results:
+    """What was measured.
+
+    Attributes:
+        cases: by name.
+        starts: in the order of the commands.
+    """
+
+    cases: dict[str, Case] = field(default_factory=dict)
+    starts: list[Start] = field(default_factory=list)
+
+
+class Bench:
+    """Runs cases on a stage.
+
+    Args:
+        stage: where they play.
+        sizes: how much is done.
+    """
+
+    def __init__(self, stage: Stage, sizes: Sizes) -> None:
+        self.results = Results()
+        self._stage = stage
+        self._sizes = sizes
+
+    def start(self) -> None:
+        """Commands that only print help."""
+        empty = [sys.executable, "-c", "pass"]
+        ours = [sys.executable, "-m", "dfx_backup"]
+        commands = {"--help": [*ours, "--help"]}
+        commands["snapshot list --help"] = [*ours, "snapshot", "list", "--help"]
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ("", *commands)}
+        for _ in range(self._sizes.starts + 1):
+            for name, argv in (("", empty), *commands.items()):
+                done = self._stage.child(argv)
+                taken[name].append((done.wall_s, done.cpu_s))
+        medians = {
+            # the first of each may still compile
+            name: [statistics.median(pair[at] for pair in found[1:]) for at in (0, 1)]
+            for name, found in taken.items()
+        }
+        base = medians.pop("")
+        for name, (wall_s, cpu_s) in medians.items():
+            found = Start(command=name, wall_s=wall_s - base[0], cpu_s=cpu_s - base[1])
+            self.results.starts.append(found)
+            _say(f"  dfx-backup {name}: {found.wall_s:.3f} s, CPU {found.cpu_s:.3f} s")
+
+    def loopback(self) -> None:
+        """Downloads without latency."""
+        for label, mib in (("small", self._sizes.small), ("large", self._sizes.large)):
+            case = self._case(f"loopback-{label}", f"download {mib} MiB, no latency")
+            self._downloads(case, dict.fromkeys((Ours(), Icp(), WindowOfThree()), mib), {})
+
+    def mainnet(self) -> None:
+        """Downloads at mainnet's shape."""
+        large, small = self._sizes.mainnet, self._sizes.mainnet_three
+        title = f"download {large} MiB ({small} MiB by the window of 3), {LATENCY_S} s a call"
+        case = self._case("mainnet", title)
+        self._downloads(case, {Ours(): large, Icp(): large, WindowOfThree(): small}, MAINNET)
+
+    def faults(self) -> None:
+        """The same, while one call in a hundred fails."""
+        large = self._sizes.mainnet
+        case = self._case("faults", f"download {large} MiB, {LATENCY_S} s a call, 1 % faults")
+        self._downloads(case, dict.fromkeys((Ours(), Icp()), large), FAULTY)
+
+    def upload(self) -> None:
+        """Uploads of images half of which is zero, from files without holes."""
+        for image in (images.half_in_runs(), images.half_in_one()):
+            how = "in runs of 1 to 64 pages" if image.name == "half-in-runs" else "in one run"
+            title = f"upload {image.size >> 20} MiB, half of the pages zero {how}"
+            case = self._case(f"upload-{image.name}", title)
+            folder = self._folder(image)
+            work = {
+                peer.name: partial(peers.upload, self._stage, peer, image, folder)
+                for peer in (Ours(), Icp())
+            }
+            self._repeat(case, work)
+            shutil.rmtree(folder)
+
+    def sparse(self) -> None:
+        """One download of a large memory that is nearly all zeros."""
+        image = images.sparse(self._sizes.sparse)
+        case = self._case("sparse", f"download {self._sizes.sparse} GiB, nearly all zeros")
+        snapshot = self._stage.snapshot(image)
+        run = peers.download(self._stage, Ours(), snapshot, {})
+        case.runs[run.peer] = [run]
+        _tell(run)
+        self._stage.forget(image)
+
+    def _case(self, name: str, title: str) -> Case:
+        _say(f"{name}: {title}")
+        return self.results.cases.setdefault(name, Case(name=name, title=title))
+
+    def _downloads(
+        self, case: Case, sizes: Mapping[Peer, int], faults: Mapping[str, object]
+    ) -> None:
+        work = {}
+        for peer, mib in sizes.items():
+            snapshot = self._stage.snapshot(images.full(mib))
+            work[peer.name] = partial(peers.download, self._stage, peer, snapshot, faults)
+        self._repeat(case, work)
+
+    def _repeat(self, case: Case, work: Mapping[str, Callable[[], Run]]) -> None:
+        """Rounds of all programs; each round begins with another one."""
+        began = time.monotonic()
+        order = list(work)
+        rounds, done = self._sizes.rounds, 0
+        while done < rounds:
+            for name in order:
+                run = work[name]()
+                case.runs.setdefault(name, []).append(run)
+                _tell(run)
+            done += 1
+            order.append(order.pop(0))
+            if time.monotonic() - began > self._sizes.long_round_s * done:
+                rounds = self._sizes.long_rounds
+
+    def _folder(self, image: Image) -> Path:
+        """A snapshot's folder with the image, its zeros written out."""
+        snapshot = self._stage.snapshot(image)
+        folder = self._stage.folder / image.name
+        done = WindowOfThree().download(self._stage, snapshot, folder)
+        if done.code != 0:
+            raise RuntimeError(f"no folder to upload: {done.stderr}")
+        return folder
+
+
+def _tell(run: Run) -> None:
+    taken = run.finished
+    outcome = "" if run.whole else f"  NOT WHOLE: {run.error or 'another content'}"
+    _say(
+        f"  {run.peer:12} {run.rate:7.1f} MB/s  {run.transfer_s:7.2f} of {taken.wall_s:7.2f} s"
+        f"  CPU {taken.cpu_s:7.2f} s  peak {taken.peak_mb:6.0f} MB{outcome}"
+    )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+CASES: Mapping[str, Callable[[Bench], None]] = {
+    "start": Bench.start,
+    "loopback": Bench.loopback,
+    "mainnet": Bench.mainnet,
+    "faults": Bench.faults,
+    "upload": Bench.upload,
+    "sparse": Bench.sparse,
+}
