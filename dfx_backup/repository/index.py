@@ -53,6 +53,7 @@ class BlobIndex:
         # Slots and mask change together, so that a reader always sees two that fit.
         self._table = (array("I", bytes(4 * _FIRST_SLOTS)), _FIRST_SLOTS - 1)
         self._pack_ids: list[str] = []
+        self._pack_ends = array("Q")
         self._numbers: dict[str, int] = {}
         self._adding = threading.Lock()
 
@@ -69,7 +70,7 @@ class BlobIndex:
         records, (slots, mask) = self._records, self._table
         tree = kind is BlobKind.TREE
         slot = _HASH.unpack_from(blob_id)[0] & mask
-        while entry := slots[slot]:
+        while entry := int(slots[slot]):
             at = (entry - 1) * _RECORD.size
             if records[at : at + ID_BYTES] == blob_id:
                 (word,) = _WORD.unpack_from(records, at + ID_BYTES)
@@ -91,9 +92,13 @@ class BlobIndex:
             if number is None:
                 number = self._numbers[pack_id] = len(self._pack_ids)
                 self._pack_ids.append(pack_id)
+                self._pack_ends.append(0)
+            end = self.pack_end(number)
             for blob in blobs:
+                end = max(end, blob.offset + blob.length)
                 if self.find(blob.kind, blob.blob_id) is None:
                     self._add(number, blob)
+            self._pack_ends[number] = end
         return number
 
     def add_packs(self, packs: Iterable[IndexedPack]) -> None:
@@ -104,6 +109,10 @@ class BlobIndex:
     def pack_id(self, number: int) -> str:
         """Hexadecimal id of a pack."""
         return self._pack_ids[number]
+
+    def pack_end(self, number: int) -> int:
+        """Bytes of a pack up to the end of its last blob."""
+        return int(self._pack_ends[number])
 
     def pack_number(self, pack_id: str) -> int | None:
         """Number of a pack, or None when no index object lists it."""

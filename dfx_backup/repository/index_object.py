@@ -4,7 +4,7 @@ restic's doc/design.rst, "Indexing". One index object lists whole packs, at most
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from dfx_backup.errors import DamageError
@@ -28,13 +28,13 @@ class IndexedPack(NamedTuple):
     blobs: tuple[PackedBlob, ...]
 
 
-def encode_index(packs: Iterable[IndexedPack]) -> bytes:
-    """The JSON text of an index object."""
-    parts = [
-        f'{{"id":"{pack.pack_id}","blobs":[{",".join(map(_blob_json, pack.blobs))}]}}'
-        for pack in packs
-    ]
-    return f'{{"packs":[{",".join(parts)}]}}'.encode()
+def encode_index(packs: Iterable[tuple[str, Iterable[PackedBlob]]]) -> Iterator[bytes]:
+    """The JSON text of an index object in pieces, from packs and what is in them."""
+    lead = '{"packs":['
+    for pack_id, blobs in packs:
+        yield f'{lead}{{"id":"{pack_id}","blobs":[{",".join(map(_blob_json, blobs))}]}}'.encode()
+        lead = ","
+    yield b'{"packs":[]}' if lead != "," else b"]}"
 
 
 def _blob_json(blob: PackedBlob) -> str:

@@ -35,6 +35,17 @@ def is_id(text: str) -> bool:
     return _HEX_ID.fullmatch(text) is not None
 
 
+def id_bytes(text: object) -> bytes:
+    """The 32 bytes of a hexadecimal id.
+
+    Raises:
+        ValueError: that is none.
+    """
+    if not isinstance(text, str) or not is_id(text):
+        raise ValueError("an id that is none")
+    return bytes.fromhex(text)
+
+
 def object_name(kind: ObjectKind, object_id: str) -> str:
     """The name of the object with that hexadecimal id."""
     if kind is ObjectKind.DATA:

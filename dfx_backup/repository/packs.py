@@ -18,8 +18,8 @@ PACK_BYTES = 16 << 20
 """A pack that has reached this size is written."""
 LARGEST_HEADER_BYTES = 16 << 20
 """restic reads no larger header."""
-_MOST_BLOBS = 300_000
-"""Blobs of a pack, so that its header stays below that size."""
+_MOST_BLOBS = 50_000
+"""Blobs of a pack: an index object holds no more."""
 
 _PLAIN = struct.Struct("<BI32s")
 _COMPRESSED = struct.Struct("<BII32s")
@@ -56,18 +56,23 @@ class FinishedPack:
         pack_id: hexadecimal SHA-256 of the object.
         pieces: the object.
         size: its bytes.
-        blobs: what is in it, rising by offset.
+        header: plain text of its header, see `decode_header`.
     """
 
     pack_id: str
     pieces: list[Buffer]
     size: int
-    blobs: tuple[PackedBlob, ...]
+    header: bytes
 
     @property
     def name(self) -> str:
         """Name of the object."""
         return object_name(ObjectKind.DATA, self.pack_id)
+
+    @property
+    def blobs(self) -> Iterator[PackedBlob]:
+        """What is in it, rising by offset."""
+        return decode_header(self.header, self.name)
 
 
 class PackBuilder:
@@ -109,7 +114,8 @@ class PackBuilder:
 
     def finish(self, sealer: Sealer) -> FinishedPack:
         """The whole pack, with its header and its name."""
-        header = sealer.seal(encode_header(self._blobs))
+        plain = encode_header(self._blobs)
+        header = sealer.seal(plain)
         pieces: list[Buffer] = [*self._pieces, header, _LENGTH.pack(len(header))]
         digest = hashlib.sha256()
         for piece in pieces:
@@ -118,7 +124,7 @@ class PackBuilder:
             pack_id=digest.hexdigest(),
             pieces=pieces,
             size=self.size + len(header) + _LENGTH.size,
-            blobs=tuple(self._blobs),
+            header=plain,
         )
 
 

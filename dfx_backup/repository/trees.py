@@ -13,7 +13,7 @@ from typing import Any
 
 from dfx_backup.errors import DamageError
 from dfx_backup.repository.contents import ContentBuilder, ContentTable
-from dfx_backup.repository.layout import ID_BYTES, is_id
+from dfx_backup.repository.layout import ID_BYTES, id_bytes
 from dfx_backup.repository.machine import rfc3339, seconds_of
 
 FILE_MODE = 0o600
@@ -189,8 +189,6 @@ class TreeDecoder:
 
     def _node(self, node: dict[str, Any]) -> Node:
         content, subtree = node.get("content"), node.get("subtree")
-        if subtree is not None and not is_id(subtree):
-            raise ValueError("an id that is none")
         mode, size = node.get("mode", 0), node.get("size", 0)
         name, kind = node["name"], node["type"]
         if not isinstance(name, str) or not isinstance(kind, str):
@@ -204,7 +202,7 @@ class TreeDecoder:
             mtime=seconds_of(node["mtime"]),
             size=size,
             content=self._content(content, kind),
-            subtree=None if subtree is None else bytes.fromhex(subtree),
+            subtree=None if subtree is None else id_bytes(subtree),
             extra={key: value for key, value in node.items() if key not in _KNOWN},
         )
 

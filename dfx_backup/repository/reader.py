@@ -1,0 +1,261 @@
+"""Reads files of backups: blobs grouped by pack, near ones in one request, every one checked."""
+
+import errno
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+from dfx_backup.errors import DamageError
+from dfx_backup.repository.contents import ContentTable
+from dfx_backup.repository.index import BlobPlace
+from dfx_backup.repository.layout import BlobKind, ObjectKind, object_name
+from dfx_backup.repository.repository import Repository
+from dfx_backup.repository.trees import Node
+
+_WINDOW = 1 << 15
+"""Blobs that are planned together: 2 GiB of a file."""
+_GAP_BYTES = 64 << 10
+"""Unwanted bytes between two blobs that are read rather than asked around."""
+_LONGEST_BYTES = 16 << 20
+"""A request ends with the blob that exceeds this."""
+_WHOLE_SHARE = 3
+"""When more than this part of a pack is wanted, all from the first to the last is read."""
+
+Visit = Callable[[int, bytes], None]
+"""Given a position in the file and the bytes there; called by several threads, in any order."""
+
+
+class _Wanted(NamedTuple):
+    """A blob that is to be read, and where it belongs in the file; sorts by its place."""
+
+    place: BlobPlace
+    position: int
+    blob_id: bytes
+
+    @property
+    def end(self) -> int:
+        return self.place.offset + self.place.length
+
+
+class Reader:
+    """Reads files; safe to use from several threads.
+
+    Args:
+        repository: where from.
+        workers: requests at the same time, while one file is restored.
+    """
+
+    def __init__(self, repository: Repository, *, workers: int = 2) -> None:
+        self._repository = repository
+        self._workers = workers
+        self._zero = hashlib.sha256(bytes(repository.config.blob_size)).digest()
+
+    def restore_file(self, node: Node, handle: int) -> None:
+        """Write a file of a backup into an open file; pages of zeros become holes.
+
+        Args:
+            node: the file.
+            handle: open for writing; what was in it is gone.
+
+        Raises:
+            MissingObjectError: a pack is gone.
+            DamageError: something is not what was written; the file is not complete.
+            OSError: the file can't be written.
+        """
+        os.ftruncate(handle, 0)
+        os.ftruncate(handle, node.size)
+        self.visit(node, lambda position, data: _write(handle, data, position))
+
+    def visit(self, node: Node, visit: Visit) -> None:
+        """Read all blobs of a file but the pages of zeros, in the order that is cheapest.
+
+        Raises:
+            MissingObjectError: a pack is gone.
+            DamageError: something is not what was written.
+        """
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="read") as pool:
+            running: deque[Future[None]] = deque()
+            for group in self._plan(node):
+                if len(running) > self._workers:
+                    running.popleft().result()
+                running.append(pool.submit(self._read, group, visit))
+            for future in running:
+                future.result()
+
+    def read_range(self, node: Node, offset: int, length: int) -> bytes:
+        """A part of a file.
+
+        Raises:
+            ValueError: it lies outside the file.
+            MissingObjectError: a pack is gone.
+            DamageError: something is not what was written.
+        """
+        if offset < 0 or length < 0 or offset + length > node.size:
+            raise ValueError(f"{length} bytes at {offset} of a file of {node.size}")
+        result = bytearray(length)
+
+        def keep(position: int, data: bytes) -> None:
+            start, end = max(position, offset), min(position + len(data), offset + length)
+            result[start - offset : end - offset] = data[start - position : end - position]
+
+        wanted = sorted(self._within(node, offset, offset + length))
+        for group in _groups(wanted, self._pack_end):
+            self._read(group, keep)
+        return bytes(result)
+
+    def data_ranges(self, node: Node) -> Iterator[tuple[int, int]]:
+        """Begin and end of every range of a file that is not made of pages of zeros, rising."""
+        begin = position = 0
+        zeros = self._zeros(node)
+        for _, count, blob_id in _content(node).runs():
+            if blob_id in zeros:
+                if position > begin:
+                    yield begin, position
+                position += count * self._place(blob_id).raw_length
+                begin = position
+            else:
+                position += count * self._place(blob_id).raw_length
+        if position > begin:
+            yield begin, position
+
+    def _plan(self, node: Node) -> Iterator[list[_Wanted]]:
+        """Groups of blobs that one request reads."""
+        wanted: list[_Wanted] = []
+        for each in self._all(node):
+            wanted.append(each)
+            if len(wanted) >= _WINDOW:
+                yield from _groups(sorted(wanted), self._pack_end)
+                wanted.clear()
+        yield from _groups(sorted(wanted), self._pack_end)
+
+    def _all(self, node: Node) -> Iterator[_Wanted]:
+        """All blobs of a file but the pages of zeros.
+
+        Raises:
+            DamageError: they do not have the size of the file.
+        """
+        position, zeros = 0, self._zeros(node)
+        for _, count, blob_id in _content(node).runs():
+            place = self._place(blob_id)
+            if blob_id in zeros:
+                position += count * place.raw_length
+                continue
+            for _ in range(count):
+                yield _Wanted(place, position, blob_id)
+                position += place.raw_length
+        if position != node.size:
+            raise DamageError(f"{node.name} has {position} bytes and should have {node.size}")
+
+    def _within(self, node: Node, begin: int, end: int) -> Iterator[_Wanted]:
+        """The blobs of a range of a file but the pages of zeros."""
+        content = _content(node)
+        if begin == end:
+            return
+        size = self._place(content[0]).raw_length
+        # Ours have one size but for the last; those of restic's chunker have any.
+        if not (len(content) - 1) * size < node.size <= len(content) * size:
+            yield from (each for each in self._all(node) if _meets(each, begin, end))
+            return
+        found, zeros = [], self._zeros(node)
+        for number in range(begin // size, -(-end // size)):
+            blob_id = content[number]
+            place = self._place(blob_id)
+            if place.raw_length != min(size, node.size - number * size):
+                yield from (each for each in self._all(node) if _meets(each, begin, end))
+                return
+            if blob_id not in zeros:
+                found.append(_Wanted(place, number * size, blob_id))
+        yield from found
+
+    def _zeros(self, node: Node) -> frozenset[bytes]:
+        """Ids of the blobs of zeros that the file may have: whole ones, and one that ends it."""
+        tail = bytes(node.size % self._repository.config.blob_size)
+        return frozenset({self._zero, hashlib.sha256(tail).digest()})
+
+    def _place(self, blob_id: bytes) -> BlobPlace:
+        return self._repository.find_blob(BlobKind.DATA, blob_id)
+
+    def _pack_end(self, number: int) -> int:
+        return self._repository.index.pack_end(number)
+
+    def _read(self, group: list[_Wanted], visit: Visit) -> None:
+        """Read blobs of one pack that lie near each other."""
+        repository = self._repository
+        first = group[0].place
+        name = object_name(ObjectKind.DATA, repository.index.pack_id(first.pack))
+        length = max(each.end for each in group) - first.offset
+        sealed = memoryview(repository.store.get_range(name, first.offset, length))
+        last, data = b"", b""
+        for each in group:
+            if each.blob_id != last:
+                start = each.place.offset - first.offset
+                piece = sealed[start : start + each.place.length]
+                last, data = each.blob_id, repository.open_blob(each.place, each.blob_id, piece)
+            if len(data) != each.place.raw_length:
+                raise DamageError(f"blob {last.hex()} in {name} does not have its size")
+            visit(each.position, data)
+
+
+def file_sha256(handle: int) -> str:
+    """Hexadecimal hash of an open file from its begin.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    digest = hashlib.sha256()
+    buffer = bytearray(1 << 20)
+    view, position = memoryview(buffer), 0
+    while count := os.preadv(handle, [buffer], position):
+        digest.update(view[:count])
+        position += count
+    return digest.hexdigest()
+
+
+def _content(node: Node) -> ContentTable:
+    if node.content is None:
+        raise ValueError(f"{node.name} is no file")
+    return node.content
+
+
+def _meets(wanted: _Wanted, begin: int, end: int) -> bool:
+    return wanted.position < end and wanted.position + wanted.place.raw_length > begin
+
+
+def _groups(wanted: list[_Wanted], pack_end: Callable[[int], int]) -> Iterator[list[_Wanted]]:
+    """Cut sorted blobs into what one request reads."""
+    start = 0
+    while start < len(wanted):
+        pack = wanted[start].place.pack
+        end = start
+        while end < len(wanted) and wanted[end].place.pack == pack:
+            end += 1
+        yield from _requests(wanted[start:end], pack_end(pack))
+        start = end
+
+
+def _requests(blobs: list[_Wanted], pack_end: int) -> Iterator[list[_Wanted]]:
+    """Cut blobs of one pack, sorted by offset, into requests."""
+    whole = _WHOLE_SHARE * sum(each.place.length for each in blobs) > pack_end
+    group: list[_Wanted] = []
+    for each in blobs:
+        if group:
+            gap = each.place.offset - group[-1].end
+            long = each.end - group[0].place.offset > _LONGEST_BYTES
+            if long or (gap > _GAP_BYTES and not whole):
+                yield group
+                group = []
+        group.append(each)
+    if group:
+        yield group
+
+
+def _write(handle: int, data: bytes, position: int) -> None:
+    written = os.pwrite(handle, data, position)
+    while written < len(data):
+        more = os.pwrite(handle, data[written:], position + written)
+        if not more:
+            raise OSError(errno.EIO, "nothing was written")
+        written += more
