@@ -65,7 +65,7 @@ def _balance(result: Estimate) -> tuple[tuple[str, str], ...]:
 
 def _step_fields(step: Step) -> dict[str, Json]:
     return {
-        "cycles_spent": str(step.cycles),
+        "cost": str(step.cycles),
         "seconds": span_fields(step.seconds),
         "outage_seconds": span_fields(step.outage),
         "calls": step.calls,

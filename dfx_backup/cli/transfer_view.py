@@ -168,7 +168,7 @@ def _download_fields(plan: SnapshotDownloadPlan) -> dict[str, Json]:
         "calls": plan.calls,
         "window": plan.window,
         "seconds": span_fields(plan.seconds),
-        "cycles_spent": fields.count(plan.cycles),
+        "cost": fields.count(plan.cycles),
     }
 
 

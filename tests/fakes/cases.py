@@ -82,7 +82,42 @@ def frozen(stage: Stage) -> None:
     stage.subnet[stage.names["chat"]].frozen = True
 
 
+DOWNLOAD = ("snapshot", "download", "chat", FIRST, "--dir", "copy", "--concurrency", "1")
+UPLOAD = ("snapshot", "upload", "chat", "--dir", "copy", "--concurrency", "1")
+VERIFY = ("snapshot", "verify", "--dir", "copy")
+
+
+def a_copy(stage: Stage) -> None:
+    one_snapshot(stage)
+    assert stage.run(*DOWNLOAD) == 0
+
+
+def a_damaged_copy(stage: Stage) -> None:
+    a_copy(stage)
+    (stage.folder / "copy" / "wasm_memory.bin").write_bytes(b"")
+
+
+def an_unproven_copy(stage: Stage) -> None:
+    a_copy(stage)
+    (stage.folder / "copy" / "backup.json").unlink()
+
+
+def too_poor(stage: Stage) -> None:
+    a_copy(stage)
+    stage.subnet[stage.names["chat"]].cycles = 10**6
+
+
 ENVELOPES = {
+    "snapshot-download": Case(argv=DOWNLOAD, prepare=one_snapshot),
+    "snapshot-download-dry-run": Case(argv=(*DOWNLOAD, "--dry-run"), prepare=one_snapshot),
+    "snapshot-download-refused": Case(argv=DOWNLOAD, prepare=a_copy, code=60),
+    "snapshot-upload": Case(argv=UPLOAD, prepare=a_copy),
+    "snapshot-upload-dry-run": Case(argv=(*UPLOAD, "--dry-run"), prepare=a_copy),
+    "snapshot-upload-too-poor": Case(argv=UPLOAD, prepare=too_poor, code=60),
+    "snapshot-verify": Case(argv=VERIFY, prepare=a_copy),
+    "snapshot-verify-damaged": Case(argv=VERIFY, prepare=a_damaged_copy, code=20),
+    "snapshot-verify-unproven": Case(argv=VERIFY, prepare=an_unproven_copy, code=3),
+    "estimate": Case(argv=("estimate", "chat"), prepare=chat),
     "snapshot-create": Case(argv=("snapshot", "create", "chat"), prepare=chat),
     "snapshot-create-live": Case(argv=("snapshot", "create", "chat", "--live"), prepare=chat),
     "snapshot-create-dry-run": Case(

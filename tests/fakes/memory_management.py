@@ -67,6 +67,8 @@ class MemorySnapshot:
     version: int
     content: bytes
     module_hash: str
+    upload: Any = None
+    """What `memory_transfer` keeps of an uploaded one."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -17,11 +17,13 @@ from dfx_backup.cli.context import Surroundings
 from dfx_backup.cli.session import Run
 from dfx_backup.errors import BackupError, ProjectError
 from dfx_backup.model import CanisterId, CanisterRef, Network, NetworkId
+from dfx_backup.operations.direct import Direct
 from dfx_backup.operations.doctor import Checks
 from dfx_backup.operations.pending import Pending
 from dfx_backup.operations.target import Target
 from tests.fakes.memory_driver import RICH, MemoryDriver
-from tests.fakes.memory_management import ALICE, MemoryClock, MemoryManagement, MemorySubnet
+from tests.fakes.memory_management import ALICE, MemoryClock, MemorySubnet
+from tests.fakes.memory_transfer import MemoryTransfer
 
 if TYPE_CHECKING:
     from dfx_backup.drivers.base import Capabilities
@@ -170,11 +172,13 @@ class Stage:
         )
 
     def _target(self, ref: CanisterRef) -> Target:
+        management = MemoryTransfer(self.subnet)
         return Target(
             ref=ref,
             network=NETWORK,
             network_id=NETWORK_ID,
             driver=MemoryDriver(self.subnet, capabilities=self.capabilities),
-            reader=MemoryManagement(self.subnet),
+            reader=management,
+            direct=Direct(calls=management, slices=management),
             principal=ALICE,
         )

@@ -107,7 +107,7 @@ class TestDownload:
         plan = told["data"]["plan"]
         assert plan["sizes"]["stable_memory"] == 12 * MIB
         assert plan["calls"] == 7 + 1 + 1 + 2
-        assert int(plan["cycles_spent"]) > plan["sizes"]["stable_memory"]
+        assert int(plan["cost"]) > plan["sizes"]["stable_memory"]
 
     def test_a_folder_that_holds_something_else_is_left_alone(
         self, project: TransferProject, planted: SnapshotId
@@ -710,7 +710,7 @@ def test_an_estimate(project: TransferProject) -> None:
     more = told["data"]
 
     assert thirteen["size_bytes"] == PAGE + 254 or thirteen["size_bytes"] >= PAGE
-    assert int(more["upload"]["cycles_spent"]) == int(thirteen["upload"]["cycles_spent"]) * 34 // 13
+    assert int(more["upload"]["cost"]) == int(thirteen["upload"]["cost"]) * 34 // 13
     assert project.run_text("estimate", "note") == 0
     assert "OPERATION  OUTAGE" in project.text
 
