@@ -116,8 +116,18 @@ class Executor:
         if instance is not None and not instance.rollback():
             self.drop(canister)
 
+    def stretch(self, canisters: Iterable[CanisterState]) -> None:
+        """Give the heaps the size that they will have after the commit; documents name it."""
+        for canister in canisters:
+            instance = self._instances.get(canister.canister_id)
+            if instance is not None and instance.size() > canister.heap.size:
+                canister.heap.resize(instance.size())
+
     def commit(self, canisters: Iterable[CanisterState], *, documents: codec.Documents) -> None:
-        """Make the changes of these canisters' instances, and the documents, durable at once."""
+        """Make the changes of these canisters' instances, and the documents, durable at once.
+
+        `stretch` the heaps before.
+        """
         writes = []
         touched: list[tuple[CanisterState, Instance, list[tuple[int, int]]]] = []
         for canister in canisters:
@@ -125,8 +135,6 @@ class Executor:
             if instance is None or not instance.is_dirty:
                 continue
             runs = instance.heap.changes() if instance.heap is not None else []
-            if instance.size() > canister.heap.size:
-                canister.heap.resize(instance.size())
             writes += [
                 (canister.heap, start, instance.view(start, end - start)) for start, end in runs
             ]

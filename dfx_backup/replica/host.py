@@ -250,9 +250,8 @@ class Host:
         """
         if self._is_held:
             return
-        touched: Iterable[CanisterState] = (
-            self.canisters.values() if canister is None else [canister]
-        )
+        touched = list(self.canisters.values()) if canister is None else [canister]
+        self.executor.stretch(touched)
         documents: codec.Documents = {}
         if self.store.is_durable:
             documents = self._documents(touched, is_message=canister is not None)

@@ -12,6 +12,7 @@ from dfx_backup.replica.persistence import StateDirectory
 from dfx_backup.replica.replica import Replica
 from dfx_backup.replica.state import LogRecord, RunState, Snapshot, Visibility
 from tests.fakes.wat_canisters import (
+    GROW,
     STABLE_GROW,
     STABLE_WRITE,
     WRITE,
@@ -150,6 +151,19 @@ def test_a_message_that_was_not_committed_is_undone(tmp_path: Path) -> None:
     stable = replica.canisters[canister_id].stable
     assert stable.size == PAGE
     assert stable.read(0, PAGE) == b"a" * 5000 + bytes(PAGE - 5000)
+    replica.close()
+
+
+@pytest.mark.parametrize("is_64", [False, True])
+def test_the_last_message_may_have_grown_the_heap(tmp_path: Path, is_64: bool) -> None:  # noqa: FBT001 - a parameter
+    path = tmp_path / "state"
+    replica = opened(path)
+    canister_id = replica.create_canister(controllers=[USER])
+    replica.install(canister_id, scribe(is_64=is_64))
+    replica.ingress(USER, canister_id, "run", scribe_order(GROW, 3)).get()
+    forsake(replica)
+    replica = opened(path)
+    assert replica.canisters[canister_id].heap.size == 5 * PAGE
     replica.close()
 
 
