@@ -6,6 +6,7 @@ with SnapshotStage.start() as stage:
 """
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from dfx_backup.ic.management import ManagementCanister
 from dfx_backup.ic.principal import Principal
 from dfx_backup.ic.retry import NO_RETRY
 from dfx_backup.ic.session import Session
+from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.model import CanisterId, NetworkId, SnapshotId
 from dfx_backup.replica.server import ReplicaServer
 from dfx_backup.replica.snapshots import new_snapshot_id
@@ -24,6 +26,8 @@ from dfx_backup.transfer.terms import BackupIdentity, TransferOptions
 
 PAGE = 65536
 MIB = 1 << 20
+HURRY = 20
+"""Waits before retries are so many times shorter than in earnest."""
 MODULE = b"\0asm\x01\0\0\0"
 ANONYMOUS = b"\x04"
 
@@ -33,7 +37,10 @@ class SnapshotStage:
         self.server = server
         self.raw = server.replica.create_canister(controllers=[ANONYMOUS], cycles=10**16)
         self.canister = CanisterId(Principal(self.raw).to_text())
-        self.session = Session(server.url, AnonymousIdentity(), root_key=server.root_key)
+        hurried = Surroundings(sleep=lambda seconds: time.sleep(seconds / HURRY))
+        self.session = Session(
+            server.url, AnonymousIdentity(), root_key=server.root_key, surroundings=hurried
+        )
         self.management = ManagementCanister(self.session, retry=NO_RETRY)
 
     @classmethod
@@ -110,7 +117,8 @@ class SnapshotStage:
 
 
 def options(**more: Any) -> TransferOptions:
-    return TransferOptions(**({"window": 8, "patience_s": 20.0} | more))
+    hurried = Surroundings(sleep=lambda seconds: time.sleep(seconds / HURRY))
+    return TransferOptions(**({"window": 8, "patience_s": 20.0, "surroundings": hurried} | more))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
