@@ -5,6 +5,7 @@ Nothing else in the package reads any of these; what is needed further down is p
 
 import getpass
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,14 @@ class SystemClock:
         time.sleep(seconds)
 
 
+def _username() -> str:
+    """The user's name; the number of one who has none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return str(os.getuid())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What the process finds around it; tests build their own.
@@ -52,6 +61,10 @@ class Surroundings:
         random: unpredictable bytes, as many as asked for.
         ask_password: shows a prompt on the terminal and reads a line without echo.
         process_id: our own process id.
+        hostname: name of this machine, as locks of a repository carry it.
+        username: name of the user, for the same.
+        user_id: numeric id of the user, for the same and for files of a backup.
+        group_id: numeric id of the user's group, for the same.
         cache_path: dfx's cache directory when dfx started us, else None.
         swallowed_identity: the identity that dfx took for itself, or None.
         identity_uncertain: dfx started us, and what it took for itself could not be found out.
@@ -68,6 +81,10 @@ class Surroundings:
     random: Callable[[int], bytes] = os.urandom
     ask_password: Callable[[str], str] = getpass.getpass
     process_id: int = field(default_factory=os.getpid)
+    hostname: str = field(default_factory=socket.gethostname)
+    username: str = field(default_factory=_username)
+    user_id: int = field(default_factory=os.getuid)
+    group_id: int = field(default_factory=os.getgid)
     cache_path: Path | None = None
     swallowed_identity: str | None = None
     identity_uncertain: bool = False

@@ -7,7 +7,14 @@ import pytest
 
 from dfx_backup.errors import ProjectError
 from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY
-from dfx_backup.project.settings import Settings, find_settings, read_settings
+from dfx_backup.project.settings import (
+    CanisterChoices,
+    RetentionSettings,
+    SetSettings,
+    Settings,
+    find_settings,
+    read_settings,
+)
 
 Write = Callable[[Path, object], Path]
 
@@ -23,13 +30,23 @@ root_key = "{MAINNET_ROOT_KEY.hex()}"
 
 [canister.chat]
 
+[canister.ledger]
+keep_on_chain = 2
+tags = ["nightly"]
+
 [set.all]
-canisters = ["chat"]
-stop_order = ["chat"]
+canisters = ["chat", "ledger"]
+stop_order = ["ledger", "chat"]
 timeout = "2m"
+
+[set.one]
+canisters = ["chat"]
 
 [retention]
 keep_last = 3
+keep_daily = -1
+keep_within = "1y"
+keep_tag = ["gold", "a,b"]
 """
 
 
@@ -39,9 +56,17 @@ def test_everything(root: Path, write: Write) -> None:
     assert settings.networks["stage"].url == "https://stage.example"
     assert settings.networks["stage"].root_key == MAINNET_ROOT_KEY
     assert settings.networks["http://10.0.0.1:8080"].url is None
-    assert settings.canisters == {"chat": {}}
-    assert settings.sets["all"]["canisters"] == ["chat"]
-    assert settings.retention == {"keep_last": 3}
+    assert settings.canisters == {
+        "chat": CanisterChoices(),
+        "ledger": CanisterChoices(keep_on_chain=2, tags=("nightly",)),
+    }
+    assert settings.sets["all"] == SetSettings(
+        canisters=("chat", "ledger"), stop_order=("ledger", "chat"), timeout_s=120
+    )
+    assert settings.sets["one"] == SetSettings(canisters=("chat",), stop_order=("chat",))
+    assert settings.retention == RetentionSettings(
+        last=3, daily=-1, within="1y", tags=(("gold",), ("a", "b"))
+    )
 
 
 def test_nothing(root: Path, write: Write) -> None:
@@ -77,6 +102,16 @@ def test_the_nearest_file_is_found(root: Path, write: Write) -> None:
         ("[canister.chat]\nspeed = 1", "canister.chat.speed", "is not known"),
         ("[set.x]\ncanister = []", "set.x.canister", "is not known"),
         ("[retention]\nlast = 1", "retention.last", "is not known"),
+        ("[retention]\nkeep_last = '1'", "retention.keep_last", "must be a whole number"),
+        ("[retention]\nkeep_last = -2", "retention.keep_last", "-1 for all"),
+        ("[retention]\nkeep_tag = 'x'", "retention.keep_tag", "must be a list"),
+        ("[canister.a]\nkeep_on_chain = 10", "canister.a.keep_on_chain", "from 0 to 9"),
+        ("[canister.a]\ntags = [1]", "canister.a.tags.0", "must be text"),
+        ("[set.x]", "set.x.canisters", "must name at least one"),
+        ("[set.x]\ncanisters = ['a', 'a']", "set.x.canisters", "twice"),
+        ("[set.x]\ncanisters = ['a']\nstop_order = ['b']", "set.x.stop_order", "each once"),
+        ("[set.x]\ncanisters = ['a']\ntimeout = '2d'", "set.x.timeout", "must be a duration"),
+        ("[set.x]\ncanisters = ['a']\ntimeout = 0", "set.x.timeout", "longer than nothing"),
     ],
 )
 def test_a_bad_file_is_one_error_with_file_key_and_reason(
