@@ -1,0 +1,76 @@
+import gzip
+import zlib
+
+import pytest
+import wasmtime
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dfx_backup.operations.wasm_module import HEARTBEAT, MAX_MODULE_BYTES, STUB_WASM64, exports
+from dfx_backup.replica.wasmbin import read_module
+from tests.contract.replica_bench import note_wasm
+from tests.fakes.wat_canisters import proxy, scribe
+
+
+def module(text: str) -> bytes:
+    return bytes(wasmtime.wat2wasm(f"(module {text})"))
+
+
+def test_every_name_is_found() -> None:
+    text = f'(memory (export "memory") 1) (func (export "{HEARTBEAT}")) (func (export "héllo"))'
+
+    assert exports(module(text)) == {"memory", HEARTBEAT, "héllo"}
+    assert exports(gzip.compress(module(text))) == {"memory", HEARTBEAT, "héllo"}
+
+
+def test_as_the_replica_reads_them() -> None:
+    assert exports(note_wasm()) == {"canister_update set", "canister_query get"}
+    assert exports(scribe(is_64=True)) == {"canister_update run", "canister_query peek"}
+    assert (exports(proxy()) or set()) >= {"canister_update forward", "canister_query echo"}
+
+
+def test_no_exports() -> None:
+    assert exports(module("")) == frozenset()
+    assert exports(STUB_WASM64) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"\0as",
+        b"elf\0 and more",
+        b"\x1f\x8b\x08 not gzip at all",
+        gzip.compress(b"no module"),
+        gzip.compress(note_wasm())[:40],
+        note_wasm()[:-200][:60] + b"\x07\xff\xff\xff\xff\xff\xff",
+    ],
+)
+def test_what_is_no_module(broken: bytes) -> None:
+    assert not exports(broken)
+
+
+def test_a_bomb_is_not_unpacked() -> None:
+    packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
+    block = bytes(1 << 20)
+    packed = b"".join(packer.compress(block) for _ in range((MAX_MODULE_BYTES >> 20) + 2))
+
+    assert exports(packed + packer.flush()) is None
+
+
+@given(st.binary(max_size=200))
+def test_garbage_never_raises(garbage: bytes) -> None:
+    exports(b"\0asm\x01\0\0\0" + garbage)
+
+
+@given(st.integers(min_value=8, max_value=253))
+def test_a_cut_never_raises(at: int) -> None:
+    exports(note_wasm()[:at])
+
+
+def test_the_stub_is_a_module_with_a_64_bit_memory() -> None:
+    config = wasmtime.Config()
+    config.wasm_memory64 = True
+    wasmtime.Module.validate(wasmtime.Engine(config), STUB_WASM64)
+
+    assert read_module(STUB_WASM64).is_wasm64
