@@ -30,12 +30,14 @@ class PackTotals:
     Attributes:
         new_blobs: blobs.
         new_raw_bytes: bytes of their content.
+        new_sealed_bytes: bytes of them in packs, compressed and encrypted.
         stored_bytes: bytes of packs and index objects.
         packs: packs.
     """
 
     new_blobs: int = 0
     new_raw_bytes: int = 0
+    new_sealed_bytes: int = 0
     stored_bytes: int = 0
     packs: int = 0
 
@@ -140,6 +142,7 @@ class PackWriter:
             builder.add(kind, blob_id, pieces, raw_length=raw_length, compressed=compressed)
             self.totals.new_blobs += 1
             self.totals.new_raw_bytes += raw_length
+            self.totals.new_sealed_bytes += len(sealed)
             if builder.full:
                 full, self._builders[kind] = builder, PackBuilder()
         if full is not None:

@@ -16,7 +16,7 @@ from dfx_backup.progress import Progress
 from dfx_backup.repository.contents import ContentTable
 from dfx_backup.repository.file_writer import FileRecord, FileWriter
 from dfx_backup.repository.layout import BlobKind, ObjectKind, list_objects, object_name
-from dfx_backup.repository.pack_writer import PackWriter
+from dfx_backup.repository.pack_writer import PackTotals, PackWriter
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.snapshots import SnapshotFields
 from dfx_backup.repository.trees import DIRECTORY_MODE, FILE_MODE, Node, Owner, encode_tree
@@ -140,6 +140,11 @@ class Writer:
             # So that the next run finds what this one stored.
             self._packs.write_index()
         self._stack.__exit__(kind, error, trace)
+
+    @property
+    def totals(self) -> PackTotals:
+        """What was stored so far; complete as to files that are finished."""
+        return self._packs.totals
 
     def file(self, name: str, size: int) -> FileWriter:
         """Begin a file.
