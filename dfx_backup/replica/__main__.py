@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from dfx_backup.errors import BackupError, ProjectError, ToolError, UsageError
 from dfx_backup.replica.control_client import ControlClient, ControlFile
+from dfx_backup.replica.reject import ReplicaFailedError
 
 _LOOK_S: Final = 0.2
 EPILOG: Final = (
@@ -85,22 +87,32 @@ def _start(options: argparse.Namespace) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with ReplicaServer.start(
-        port=options.port,
-        host=options.host,
-        state_dir=options.state_dir,
-        cache_dir=options.cache_dir,
-        control=options.control,
-        delegation=options.delegation,
-        seed=options.seed,
-    ) as server:
+    with (
+        _failing_clearly(),
+        ReplicaServer.start(
+            port=options.port,
+            host=options.host,
+            state_dir=options.state_dir,
+            cache_dir=options.cache_dir,
+            control=options.control,
+            delegation=options.delegation,
+            seed=options.seed,
+        ) as server,
+    ):
         _print({"url": server.url, "root_key": server.root_key.hex(), "pid": os.getpid()})
         while not stop.wait(_LOOK_S):
             if server.replica.failure is not None:
-                raise ProjectError(
-                    str(server.replica.failure),
-                    hint="What was committed before is safe; start the replica again",
-                )
+                raise server.replica.failure
+
+
+@contextmanager
+def _failing_clearly() -> Iterator[None]:
+    try:
+        yield
+    except ReplicaFailedError as error:
+        raise ProjectError(
+            str(error), hint="What was committed before is safe; start the replica again"
+        ) from error
 
 
 def _deploy(options: argparse.Namespace) -> None:

@@ -166,15 +166,22 @@ class Replica:
             self._host.commit()
 
     def close(self) -> None:
-        """Write everything down, let go of the state directory, free all instances."""
+        """Write everything down, let go of the state directory, free all instances.
+
+        Raises:
+            ReplicaFailedError: the state can't be written.
+        """
         with self.lock:
             self._host.executor.close()
             if self._directory is None or self._directory.is_closed:
                 return
-            if self.failure is None:
-                self._host.commit()
-                self._directory.checkpoint()
-            self._directory.close()
+            try:
+                if self.failure is None:
+                    with self._working():
+                        self._host.commit()
+                        self._directory.checkpoint()
+            finally:
+                self._directory.close()
 
     @contextmanager
     def _working(self) -> Iterator[None]:

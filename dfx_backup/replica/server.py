@@ -229,7 +229,8 @@ class ReplicaServer:
             try:
                 self.replica.tick()
             except ReplicaFailedError as error:
-                _log.exception("%s", error)
+                is_bug = not isinstance(error.__cause__, OSError)
+                _log.error("%s", error, exc_info=error if is_bug else None)
                 return
             if time.monotonic() >= next_forget:
                 self.edge.log.forget(self.replica.now_ns())

@@ -165,6 +165,7 @@ def test_a_full_disk_ends_the_replica_and_harms_nothing(
         code, err = program.end(signal.SIGCONT)
         assert code == 30
         assert err.endswith("start the replica again\n")
+        assert "Traceback" not in err
     with ReplicaServer.start(state_dir=state) as server:
         canister = server.replica.canister(canister_id)
         reply = server.replica.query(b"\4", canister_id, "look", b"")
@@ -174,6 +175,15 @@ def test_a_full_disk_ends_the_replica_and_harms_nothing(
         for page in range(1, done):
             assert canister.stable.read(page << 16, 29_000) == bytes([page + 1]) * 29_000
         server.replica.ingress(b"\4", canister_id, "scribble", b"").get()
+
+
+def test_a_full_disk_at_the_end_is_told(tmp_path: Path) -> None:
+    with Program("--state-dir", str(tmp_path)) as program:
+        resource.prlimit(program.process.pid, resource.RLIMIT_FSIZE, (10, 10))
+        code, err = program.end(signal.SIGTERM)
+    assert code == 30
+    assert "can't be read or written: File too large" in err
+    assert "Traceback" not in err
 
 
 def post(url: str, canister_id: bytes, content: dict[str, Any]) -> tuple[int, bytes]:
