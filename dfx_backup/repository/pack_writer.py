@@ -187,11 +187,12 @@ class PackWriter:
                 return
             text = encode_index((pack_id, decode_header(head, pack_id)) for pack_id, head in packs)
             try:
-                _, size = self._repository.save_sealed(ObjectKind.INDEX, text)
+                index_id, size = self._repository.save_sealed(ObjectKind.INDEX, text)
             except BaseException:
                 with self._lock:
                     self._unlisted = packs + self._unlisted
                 raise
+            self._repository.note_index(index_id)
         with self._lock:
             self.totals.stored_bytes += size
 

@@ -217,6 +217,17 @@ class Repository:
             self._indexed.add(index_id)
         self._index = index
 
+    def note_index(self, index_id: str) -> None:
+        """An index object was written for blobs that `index` has already.
+
+        Without this, packs that somebody prunes later would stay in `index`.
+        """
+        self._indexed.add(index_id)
+
+    def drop_index(self) -> None:
+        """Forget what is known: `index` has blobs that no index object lists."""
+        self._index, self._indexed = None, set()
+
     def load_index(self, index_id: str) -> list[IndexedPack]:
         """What one index object lists.
 

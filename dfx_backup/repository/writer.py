@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -136,9 +136,11 @@ class Writer:
             file.abort()
         self._jobs.shutdown(wait=True, cancel_futures=True)
         self._packs.close()
-        with suppress(BackupError):
+        try:
             # So that the next run finds what this one stored.
             self._packs.write_index()
+        except BackupError:
+            self._repository.drop_index()
         self._stack.__exit__(kind, error, trace)
 
     @property
