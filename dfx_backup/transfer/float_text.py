@@ -1,7 +1,8 @@
 """Floats as serde_json prints them: the shortest digits that read back as the same float.
 
-Among the shortest the nearest is taken. The notation is that of Rust's `ryu` crate ("pretty"):
-always a point or an exponent, `1e16` and not `1e+16`, `-0.0` with its sign.
+Among the shortest the nearest is taken. The notation is that of serde_json 1.0.147 and later, which
+dfx 0.32 and icp 1.5 are built with: always a point or an exponent, `1e+16`, `-0.0` with its sign.
+Earlier versions wrote `1e16`; both are read everywhere.
 """
 
 from collections.abc import Iterator
@@ -96,4 +97,4 @@ def _notation(digits: str, scale: int, form: FloatFormat) -> str:
     if -form.smallest < point <= 0:
         return "0." + "0" * -point + digits
     rest = f".{digits[1:]}" if len(digits) > 1 else ""
-    return f"{digits[0]}{rest}e{point - 1}"
+    return f"{digits[0]}{rest}e{point - 1:+}"

@@ -3,13 +3,22 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dfx_backup.cli.context import SystemClock
+from dfx_backup.drivers.icp import IcpDriver, IcpPlace, probe_icp
 from dfx_backup.ic.principal import Principal
+from dfx_backup.model import CanisterId, CanisterRef, Network, NetworkId, SnapshotId
+from dfx_backup.operations.snapshot_download import download
+from dfx_backup.operations.snapshot_upload import upload
+from dfx_backup.operations.target import Runtime, Target
+from dfx_backup.operations.transfer_plans import DownloadOptions, UploadOptions, Way
+from dfx_backup.transfer.terms import ReadBack, SilentTransfer
 from tests.e2e.conftest import run_judge
 from tests.fakes.snapshot_stage import tree
 from tests.fakes.transfer_project import TransferProject
@@ -27,7 +36,7 @@ class Both:
         home.mkdir()
         self.project = project
         self._binary = binary
-        self._env = {
+        self.environment = {
             "HOME": str(home),
             "ICP_HOME": str(home / "icp"),
             "PATH": os.environ["PATH"],
@@ -40,7 +49,7 @@ class Both:
         project.canister.controllers.append(Principal.from_text(principal).raw)
 
     def _run(self, *words: str) -> str:
-        return run_judge([str(self._binary), *words], env=self._env)
+        return run_judge([str(self._binary), *words], env=self.environment)
 
     def icp(self, *words: str) -> Any:
         """Run `icp canister snapshot …` on the canister."""
@@ -119,3 +128,42 @@ def test_a_folder_of_ours_is_uploaded_by_them(both: Both, snapshot: str) -> None
     )
     assert second.globals == first.globals
     assert second.certified_data == first.certified_data
+
+
+def test_icp_moves_folders_for_us(both: Both, snapshot: str, icp_binary: Path) -> None:
+    """The way for a key that only icp can use: it works on links, and the folder stays clean."""
+    project = both.project
+    environment = {**both.environment, "PATH": f"{icp_binary.parent}:{os.environ['PATH']}"}
+    tool = probe_icp(environment=environment)
+    assert tool is not None
+    server = project.server
+    driver = IcpDriver(
+        tool=tool,
+        place=IcpPlace(url=server.url, root_key=server.root_key, identity="carol"),
+        clock=time.time,
+    )
+    target = Target(
+        ref=CanisterRef(canister_id=CanisterId(project.canister_id), name="note"),
+        network=Network(name="local", url=server.url, root_key=server.root_key),
+        network_id=NetworkId(hashlib.sha256(server.root_key).hexdigest()),
+        driver=driver,
+    )
+    clock = SystemClock()
+    run = Runtime(state=project.folder / "state", clock=clock, progress=SilentTransfer())
+    folder = project.folder / "moved"
+
+    down = download(
+        run, target, SnapshotId(snapshot), DownloadOptions(folder=folder), SilentTransfer()
+    )
+    assert down.plan.way is Way.DRIVER
+    assert project.run("snapshot", "verify", "--dir", "moved")[0] == 0
+    before = tree(folder)
+    options = UploadOptions(folder=folder, clone=True, read_back=ReadBack.ALL)
+    up = upload(run, target, options, SilentTransfer())
+
+    assert project.snapshots.content(up.snapshot_id) == project.snapshots.content(
+        SnapshotId(snapshot)
+    )
+    made = project.canister.snapshots[bytes.fromhex(up.snapshot_id)]
+    assert made.global_timer is None
+    assert tree(folder) == before

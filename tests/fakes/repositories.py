@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from dfx_backup.repository.keys import Password
+from dfx_backup.repository.layout import BlobKind
 from dfx_backup.repository.machine import Machine
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.store import ObjectStore
@@ -110,7 +111,7 @@ def contents(repository: Repository, snapshot_id: str) -> dict[str, bytes]:
             if node.subtree is not None:
                 walk(node.subtree, f"{path}{node.name}/")
             elif node.content is not None:
-                blobs = [repository.load_blob("data", blob_id) for blob_id in node.content]
+                blobs = [repository.load_blob(BlobKind.DATA, blob_id) for blob_id in node.content]
                 found[path + node.name] = b"".join(blobs)
 
     walk(repository.snapshot(snapshot_id).tree, "")

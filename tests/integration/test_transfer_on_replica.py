@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -294,23 +294,33 @@ def child(stage: SnapshotStage, **order: str) -> Iterator["subprocess.Popen[str]
 
 
 def kill_until_done(
-    stage: SnapshotStage, rng: random.Random, kills: int, longest_s: float, **order: str
-) -> tuple[int, str]:
-    """Kill the transfer at a random moment, so many times at most; then let it finish."""
-    killed = 0
-    while True:
+    stage: SnapshotStage,
+    rng: random.Random,
+    kills: int,
+    longest_s: float,
+    *,
+    is_done: Callable[[], bool] = lambda: False,
+    **order: str,
+) -> int:
+    """Kill the transfer at random moments, so many times at most; then let it finish.
+
+    `is_done` tells whether it was done already when it was killed.
+    """
+    for killed in range(kills):
         with child(stage, **order) as process:
-            assert process.stdout is not None
-            if killed < kills:
-                time.sleep(rng.uniform(0.0, longest_s))
-                if process.poll() is None:
-                    process.send_signal(signal.SIGKILL)
-                    process.wait()
-                    killed += 1
-                    continue
-            last = process.stdout.read().strip()
-            assert process.wait() == 0
-            return killed, last
+            try:
+                process.wait(rng.uniform(0.0, longest_s))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+            else:
+                assert process.returncode == 0
+                return killed
+        if is_done():
+            return killed + 1
+    with child(stage, **order) as process:
+        assert process.wait() == 0
+    return kills
 
 
 def kill_both_ways(
@@ -321,9 +331,7 @@ def kill_both_ways(
     stage.server.faults.set(latency_call_s=0.04, latency_jitter_s=0.04)
     stage.server.faults.reset_counters()
     copy = str(folder / "copy")
-    out, _ = kill_until_done(
-        stage, rng, kills, 0.5, verb="download", snapshot=snapshot, folder=copy
-    )
+    out = kill_until_done(stage, rng, kills, 0.5, verb="download", snapshot=snapshot, folder=copy)
     calls = stage.server.faults.counters().calls[READ]
     slices = 1 + 2 + 6 + 2
     assert slices <= calls <= slices + 4 * out
@@ -332,12 +340,18 @@ def kill_both_ways(
     before = stage.snapshots()
     state = str(folder / "state" / "upload")
     stage.server.faults.reset_counters()
-    in_, made = kill_until_done(stage, rng, kills, 0.7, verb="upload", folder=copy, state=state)
+
+    def is_done() -> bool:
+        return not Path(state).exists() and len(stage.snapshots()) > len(before)
+
+    in_ = kill_until_done(
+        stage, rng, kills, 0.7, is_done=is_done, verb="upload", folder=copy, state=state
+    )
     sent = stage.server.faults.counters().calls[UPLOAD]
     envelopes = plan_upload(folder / "copy").envelopes
     assert envelopes <= sent <= envelopes + 4 * in_
-    assert [each for each in stage.snapshots() if each not in before] == [made]
-    assert stage.content(made) == stage.content(snapshot)  # type: ignore[arg-type] # an id
+    (made,) = [each for each in stage.snapshots() if each not in before]
+    assert stage.content(made) == stage.content(snapshot)
     for each in stage.snapshots():
         stage.management.delete_snapshot(stage.canister, each)
     return out, in_

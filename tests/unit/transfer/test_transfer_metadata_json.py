@@ -134,6 +134,14 @@ def test_v128_is_read_in_each_form_that_candid_reads(value: object, number: int)
     assert found.globals == (WasmGlobal(kind=GlobalKind.V128, value=number),)
 
 
+def test_exponents_are_read_with_and_without_a_sign() -> None:
+    for text in ("1e16", "1e+16", "1E16"):
+        content = TEXT.replace('"f64": -0.25', f'"f64": {text}')
+        assert from_json(content.encode(), PATH).globals[3] == WasmGlobal(
+            kind=GlobalKind.F64, value=0x4341C37937E08000
+        )
+
+
 def test_a_whole_number_is_read_as_a_float_and_unknown_keys_are_ignored() -> None:
     content = json.loads(TEXT) | {"globals": [{"f32": 2}, {"f64": 3}], "newer": 1}
     found = from_json(json.dumps(content).encode(), PATH)
