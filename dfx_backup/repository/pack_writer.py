@@ -139,10 +139,11 @@ class PackWriter:
         with self._lock:
             self._raise_failure()
             builder = self._builders[kind]
+            before = builder.size
             builder.add(kind, blob_id, pieces, raw_length=raw_length, compressed=compressed)
             self.totals.new_blobs += 1
             self.totals.new_raw_bytes += raw_length
-            self.totals.new_sealed_bytes += len(sealed)
+            self.totals.new_sealed_bytes += builder.size - before
             if builder.full:
                 full, self._builders[kind] = builder, PackBuilder()
         if full is not None:
