@@ -223,6 +223,11 @@ def _warnings(
             f"{target} is empty, which counts as wasm32: a wasm64 module that does nothing is"
             " installed first, so that a heap above 4 GiB is accepted."
         )
+    elif metadata.wasm_memory_size > MAX_HEAP_32:
+        told.append(
+            f"A heap above 4 GiB is accepted only where the module that is now in {target} is a"
+            " wasm64 one."
+        )
     if metadata.hook_status is not None and not planned.keep_hook_status:
         told.append(
             "The low-memory hook's status is left out: it does not surely agree with the"
