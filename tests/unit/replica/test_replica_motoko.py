@@ -78,6 +78,16 @@ def test_inspection_and_limits(notes: Notes) -> None:
         notes.send("count_to", nat(100_000_000))
 
 
+@pytest.mark.slow
+def test_a_message_ends_at_forty_billion_instructions(notes: Notes) -> None:
+    notes.replica.close()
+    notes.replica = Replica(state_dir=notes.state_dir / "state")
+    assert notes.send("count_to", nat(100_000_000)) == nat(100_000_000)
+    with pytest.raises(Reject, match="limit of 40000000000 instructions") as caught:
+        notes.send("count_to", nat(10**11))
+    assert caught.value.error_code == "IC0522"
+
+
 def test_timers(notes: Notes) -> None:
     notes.replica.tick()
     assert notes.ask("fires") == nat(1)
