@@ -66,7 +66,7 @@ def _recover(
             journaled = {
                 action.canister.canister_id for action in plan.actions if action.from_journal
             }
-            if not journaled:
+            if not journaled and not failures:
                 raise
             failures = (*failures, refused)
             targets = tuple(each for each in targets if each.canister_id in journaled)
@@ -79,7 +79,7 @@ def _targets(
     """What to look at; with `--all`, what can't be reached does not stop the rest."""
     if wish.canister is not None:
         if _matching(entries, wish.canister, run):
-            return (run.connector.journaled(run, _only(entries, wish.canister, run)),), ()
+            return _journaled(run, _only(entries, wish.canister, run)), ()
         return (run.connector.canister(run, wish.canister, changes=not wish.dry_run),), ()
     targets: dict[str, Target] = {}
     failures: list[BackupError] = []
@@ -97,7 +97,20 @@ def _targets(
 
 
 def _journaled(run: Run, entry: Pending) -> tuple[Target, ...]:
-    return (run.connector.journaled(run, entry),)
+    """The canister of an interrupted run, if its network is still the one that it was.
+
+    Raises:
+        RefusedError: it is another one, and its canisters only have the same ids.
+    """
+    target = run.connector.journaled(run, entry)
+    if target.network_id != entry.network_id:
+        raise RefusedError(
+            f"Network {target.network.name} is not the one on which {target} was left: its root"
+            f" key is another ({target.network_id[:16]}, not {(entry.network_id or '')[:16]})",
+            hint="A local network that was reset has lost its canisters; then drop the record:"
+            f" `{run.surroundings.program} recover {entry.path.name} --discard`.",
+        )
+    return (target,)
 
 
 def _discard(run: Run, entry: Pending, wish: Wish) -> Report:

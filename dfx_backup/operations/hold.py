@@ -192,6 +192,14 @@ class Held:
                 self._interrupted_text(), hint=self._pending_hint()
             ) from error
 
+    def tell_state(self, error: BaseException) -> None:
+        """Add to the error that ended the work what is most urgent to know: the canister runs."""
+        if not (isinstance(error, BackupError) and self.book.entry.must_run and self.running):
+            return
+        runs = f"canister {self._target} runs again"
+        pending = self._pending_hint()
+        error.hint = "; ".join(part for part in (error.hint, runs, pending) if part)
+
     def _bring_back(self) -> None:
         run, target = self._run, self._target
         if not self.book.entry.must_run or self._never_sent:
@@ -226,10 +234,10 @@ class Held:
     def _close(self, *, settled: bool) -> None:
         if not settled:
             self.recovery_pending = True
-            self._warn(
-                f"A call to {self._target} whose answer was lost may still execute;"
-                f" {self._pending_hint()}."
-            )
+            why = f"That {self._target} runs again could not be seen"
+            if not self._has_nothing_open():
+                why = f"A call to {self._target} whose answer was lost may still execute"
+            self._warn(f"{why}; {self._pending_hint()}.")
             return
         try:
             self.book.close()
@@ -294,6 +302,7 @@ def stopped(
             yield held
         except BaseException as error:
             held.release(error)
+            held.tell_state(error)
             raise
         else:
             held.release(None)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dfx_backup.errors import LockedError, ProjectError
 from dfx_backup.operations.processes import this_process
-from dfx_backup.operations.state_files import private_folder
+from dfx_backup.operations.state_files import private_folder, unusable
 from dfx_backup.operations.target import Runtime, Target
 
 _POLL_S = 0.5
@@ -41,7 +41,7 @@ def canister_lock(run: Runtime, target: Target, *, purpose: str) -> Iterator[Non
     handle = _open(path)
     try:
         _acquire(run, target, handle, path)
-        _tell(handle, run, purpose)
+        _tell(handle, path, run, purpose)
         yield
     finally:
         os.close(handle)
@@ -74,7 +74,7 @@ def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise ProjectError(f"the lock {path} can't be opened: {error.strerror}") from error
+        raise unusable(path, error) from error
 
 
 def _acquire(run: Runtime, target: Target, handle: int, path: Path) -> None:
@@ -109,13 +109,13 @@ def _try(handle: int, path: Path) -> bool:
     return True
 
 
-def _tell(handle: int, run: Runtime, purpose: str) -> None:
+def _tell(handle: int, path: Path, run: Runtime, purpose: str) -> None:
     holder = {"pid": this_process().pid, "since": run.clock.now(), "purpose": purpose}
     try:
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps(holder).encode(), 0)
     except OSError as error:
-        raise ProjectError(f"the lock of {purpose} can't be written: {error.strerror}") from error
+        raise unusable(path, error) from error
 
 
 def _holder(path: Path) -> str:

@@ -15,6 +15,8 @@ from dfx_backup.operations.plans import CyclesCheck
 from dfx_backup.operations.processes import this_process
 from dfx_backup.operations.target import Runtime, Target
 
+_NOT_A_CONTROLLER = "IC0512"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
@@ -39,7 +41,8 @@ def survey(target: Target) -> Survey:
     try:
         status = target.driver.status(target.canister_id)
     except RejectError as error:
-        error.hint = error.hint or _controller_hint(target)
+        if error.error_code == _NOT_A_CONTROLLER:
+            error.hint = _controller_hint(target)
         raise
     if target.principal and status.controllers and target.principal not in status.controllers:
         raise RefusedError(
@@ -137,6 +140,7 @@ def new_entry(run: Runtime, target: Target, found: Survey, kind: RunKind) -> Jou
 def _controller_hint(target: Target) -> str:
     return (
         "use the identity of a controller (--identity), or add yours:"
-        f" dfx canister update-settings {target.canister_id} --add-controller PRINCIPAL"
+        f" dfx canister update-settings {target.canister_id}"
+        f" --add-controller {target.principal or 'PRINCIPAL'}"
         f" --network {target.network.name}"
     )

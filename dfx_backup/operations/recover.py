@@ -150,7 +150,11 @@ def recover(
         for failure in failed:
             if isinstance(failure, CanisterDownError):
                 raise failure
-        interrupts.check()
+        if interrupts.caught is not None:
+            raise InterruptedRunError(
+                f"recovering was interrupted by {interrupts.caught}",
+                hint="what is left stays pending: run the same command again",
+            )
     if failed:
         raise failed[0]
     open_still = [one.canister for one in done if not one.closed]

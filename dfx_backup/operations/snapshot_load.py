@@ -180,7 +180,11 @@ def _source(target: Target, options: LoadOptions, found: preflight.Survey) -> _S
         if snapshot_ids.owner(wanted) == target.canister_id:
             snapshot_ids.find(wanted, found.snapshots, target.canister_id)
     else:
-        snapshot = snapshot_ids.find(wanted, found.snapshots, target.canister_id)
+        try:
+            snapshot = snapshot_ids.find(wanted, found.snapshots, target.canister_id)
+        except RefusedError as error:
+            error.hint = "--from-other-canister loads it nevertheless, when that is what you want"
+            raise
     owner = snapshot_ids.owner(wanted) if foreign else target.canister_id
     if target.reader is None or owner is None:
         return _Source(snapshot=snapshot, foreign=foreign)

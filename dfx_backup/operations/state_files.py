@@ -8,7 +8,15 @@ from typing import TypeVar
 from dfx_backup.errors import DamageError, ProjectError
 from dfx_backup.files import Fields, replace_file, sync_folder
 
-__all__ = ["Fields", "damaged", "private_folder", "read_versioned", "remove", "write_whole"]
+__all__ = [
+    "Fields",
+    "damaged",
+    "private_folder",
+    "read_versioned",
+    "remove",
+    "unusable",
+    "write_whole",
+]
 
 T = TypeVar("T")
 
@@ -25,9 +33,12 @@ def private_folder(path: Path) -> Path:
         ProjectError: the folder can't be made.
     """
     try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Outermost first: `parents=True` would leave those above with the usual rights.
+        for folder in (*reversed(path.parents), path):
+            if not folder.exists():
+                folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable(path, error) from error
     return path
 
 
@@ -44,7 +55,7 @@ def write_whole(path: Path, content: Mapping[str, object]) -> None:
     try:
         replace_file(folder / path.name, data)
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable(path, error) from error
 
 
 def remove(path: Path) -> None:
@@ -58,7 +69,7 @@ def remove(path: Path) -> None:
         if path.parent.is_dir():
             sync_folder(path.parent)
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable(path, error) from error
 
 
 def read_versioned(
@@ -81,7 +92,7 @@ def read_versioned(
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise _unusable(path, error) from error
+        raise unusable(path, error) from error
     try:
         content = json.loads(raw)
     except (ValueError, RecursionError) as error:
@@ -104,7 +115,8 @@ def damaged(path: Path, reason: str) -> DamageError:
     return DamageError(f"{path} can't be understood: {reason}", hint=_HINT)
 
 
-def _unusable(path: Path, error: OSError) -> ProjectError:
+def unusable(path: Path, error: OSError) -> ProjectError:
+    """The error for a file or folder of ours that the system does not let us use."""
     return ProjectError(
         f"{path} can't be used: {error.strerror or error}",
         hint="the state directory must be writable; XDG_STATE_HOME moves it",

@@ -3,6 +3,7 @@
 Operations read no clock, environment or terminal; whoever calls them passes these values in.
 """
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -138,5 +139,5 @@ class Runtime:
 
     def command(self, verb: str, target: Target, *arguments: str) -> str:
         """A complete command line of ours about `target`, for a hint."""
-        words = (verb, target.canister_id, *arguments, "--network", target.network.name)
-        return " ".join((self.program, *words, *self.options))
+        words = (target.canister_id, *arguments, "--network", target.network.name, *self.options)
+        return f"{self.program} {verb} {shlex.join(words)}"

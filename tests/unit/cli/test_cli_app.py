@@ -8,6 +8,7 @@ import pytest
 
 from dfx_backup import __version__
 from dfx_backup.cli import output
+from dfx_backup.errors import BackupError
 from dfx_backup.operations.target import Target
 from tests.fakes import cases
 from tests.fakes.memory_management import How
@@ -185,11 +186,11 @@ def test_a_second_signal_does_not_break_off_the_answer(
         signal.raise_signal(signal.SIGTERM)
         raise AssertionError
 
-    def told(*args: object) -> tuple[str, ...]:
+    def told(error: BaseException) -> tuple[BackupError, ...]:
         signal.raise_signal(signal.SIGINT)
-        return _clean(*args)
+        return causes(error)
 
-    _clean = output.causes
+    causes = output.causes
     monkeypatch.setattr(stage, "canister", interrupted)
     monkeypatch.setattr(output, "causes", told)
 
@@ -273,6 +274,19 @@ class TestRecover:
         cases.killed_between_stop_and_start(stage)
 
         assert stage.run("recover", "chat", "--discard", "--yes", "--network", "ic") == 2
+
+    @pytest.mark.parametrize("which", ["chat", "--all"])
+    def test_a_network_that_was_reset_is_not_the_one_of_the_record(
+        self, stage: Stage, monkeypatch: pytest.MonkeyPatch, which: str
+    ) -> None:
+        cases.killed_between_stop_and_start(stage)
+        monkeypatch.setattr("tests.fakes.stage.NETWORK_ID", "7d" * 32)
+
+        assert stage.run("recover", which) == 60
+        assert "7d" * 8 in stage.stderr
+        [entry] = (stage.state / "journal").glob("*.json")
+        assert f"recover {entry.name} --discard" in stage.stderr
+        assert stage.run("recover", entry.name, "--discard", "--yes") == 0
 
     def test_an_unreachable_one_does_not_stop_the_rest(self, stage: Stage) -> None:
         cases.unreachable(stage)

@@ -1,4 +1,6 @@
+import re
 import signal
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from dfx_backup.model import (
     SentCall,
     SnapshotId,
 )
-from dfx_backup.operations.locks import canister_lock
+from dfx_backup.operations.locks import canister_lock, lock_path
 from dfx_backup.operations.pending import pending
 from dfx_backup.operations.plans import CreateOptions
 from dfx_backup.operations.snapshot_create import create, plan_create
@@ -194,7 +196,15 @@ def test_who_is_no_controller_is_refused_before_the_stop(world: World) -> None:
     with pytest.raises(RejectError) as caught:
         create(world.run, world.target, PLAIN)
     assert "--identity" in caught.value.hint
+    assert f"--add-controller {world.target.principal}" in caught.value.hint
     assert world.called("stop_canister") == 0
+
+
+def test_another_refusal_does_not_speak_of_controllers(world: World) -> None:
+    world.subnet.fail("canister_status", How.REJECT, error=reject(2, "IC0522", "no"), times=9)
+    with pytest.raises(RejectError) as caught:
+        create(world.run, world.target, PLAIN)
+    assert "controller" not in (caught.value.hint or "")
 
 
 def test_too_few_cycles_are_refused_with_the_amount(world: World) -> None:
@@ -328,11 +338,12 @@ def test_other_refusals_are_not_repeated(world: World, code: str) -> None:
     error = reject(4, code, "no")
     world.subnet.fail("take_canister_snapshot", How.REJECT, error=error)
 
-    with pytest.raises(RejectError):
+    with pytest.raises(RejectError) as caught:
         create(world.run, world.target, PLAIN)
 
     assert world.called("take_canister_snapshot") == 1
     assert world.is_running
+    assert f"canister {world.target} runs again" in (caught.value.hint or "")
 
 
 def test_a_refused_stop_needs_no_start(world: World) -> None:
@@ -343,6 +354,24 @@ def test_a_refused_stop_needs_no_start(world: World) -> None:
 
     assert world.called("start_canister") == 0
     assert not world.journal_files
+
+
+def test_a_status_that_can_not_be_read_is_not_taken_for_a_lost_call(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = world.driver.start
+
+    def start(*args: Any) -> None:
+        real(*args)
+        world.subnet.fail("canister_status", How.UNSENT, times=1000)
+
+    monkeypatch.setattr(world.driver, "start", start)
+    result = create(world.run, world.target, PLAIN)
+
+    assert result.recovery_pending
+    [warning] = [each for each in result.warnings if "recover" in each]
+    assert "could not be seen" in warning
+    assert "lost" not in warning
 
 
 def test_a_network_that_is_gone_before_the_stop_is_no_outage(world: World) -> None:
@@ -447,6 +476,21 @@ def test_a_journal_that_can_not_be_written_stops_nothing(world: World) -> None:
     with pytest.raises(ProjectError, match="journal"):
         create(world.run, world.target, PLAIN)
     assert world.called("stop_canister") == 0
+
+
+def test_a_lock_that_can_not_be_used_names_the_state_directory(world: World) -> None:
+    lock = lock_path(world.state, world.target.key)
+    lock.mkdir(parents=True)
+    with pytest.raises(ProjectError, match=re.escape(str(lock))) as caught:
+        create(world.run, world.target, PLAIN)
+    assert "XDG_STATE_HOME" in caught.value.hint
+
+
+def test_only_the_user_can_read_what_is_kept(world: World) -> None:
+    create(world.run, world.target, PLAIN)
+
+    for folder in (world.state, world.state / "journal", world.state / "locks"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_the_journal_is_on_the_disk_before_the_stop_leaves(

@@ -75,8 +75,9 @@ def test_the_plan_says_what_is_lost_and_touches_nothing(world: World) -> None:
 def test_ids_of_another_canister_are_refused_unless_told_so(world: World) -> None:
     good = kept(world)
     foreign = SnapshotId(good[:16] + "00000000000000070101")
-    with pytest.raises(RefusedError, match="belongs to canister rdmx6"):
+    with pytest.raises(RefusedError, match="belongs to canister rdmx6") as caught:
         load(world.run, world.target, LoadOptions(snapshot=foreign))
+    assert "--from-other-canister" in caught.value.hint
     plan = plan_load(world.run, world.target, LoadOptions(snapshot=foreign, other_canister=True))
     assert any("bound to a canister id" in text for text in plan.warnings)
     with pytest.raises(UsageError, match="has no snapshot"):
