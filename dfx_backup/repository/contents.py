@@ -1,5 +1,6 @@
 """The blobs of a file in their order: 32 bytes each, and next to nothing for long equal runs."""
 
+import hashlib
 from collections.abc import Iterator
 
 from dfx_backup.repository.layout import ID_BYTES
@@ -60,6 +61,30 @@ class ContentTable:
         return self._groups == other._groups
 
     __hash__ = None  # type: ignore[assignment]  # it changes
+
+    def has(self, blob_id: bytes) -> bool:
+        """Whether an id is among them."""
+        previous: bytes | bytearray | None = None
+        for group in self._groups:
+            if group is previous:
+                continue
+            previous = group
+            at = group.find(blob_id)
+            while at >= 0:
+                if at % ID_BYTES == 0:
+                    return True
+                at = group.find(blob_id, at + 1)
+        return False
+
+    def sha256(self) -> str:
+        """Hexadecimal hash of all ids one after the other: as good as a hash of the file.
+
+        A file of 512 GiB has 256 MiB of ids.
+        """
+        digest = hashlib.sha256()
+        for group in self._groups:
+            digest.update(group)
+        return digest.hexdigest()
 
     def groups(self) -> Iterator[bytes | bytearray]:
         """The ids in large pieces, joined; equal neighbours may be the same object."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dfx_backup.repository.contents import ContentTable
 from dfx_backup.repository.layout import BlobKind
-from dfx_backup.repository.ordered_hash import OrderedHash
+from dfx_backup.repository.ordered_hash import NoHash, OrderedHash
 from dfx_backup.repository.pack_writer import PackWriter
 from dfx_backup.repository.repository import Repository
 
@@ -25,12 +25,14 @@ class FileRecord:
     Attributes:
         name: its name, with its directory when it lies in one.
         size: its bytes.
-        sha256: hexadecimal hash of all of it, zeros included.
+        sha256: hexadecimal hash of all of it, zeros included; None when it was not asked for.
+        content_sha256: hexadecimal hash of the SHA-256s of its blobs, one after the other.
     """
 
     name: str
     size: int
-    sha256: str
+    sha256: str | None
+    content_sha256: str
 
 
 class FileWriter:
@@ -53,6 +55,7 @@ class FileWriter:
         *,
         name: str,
         size: int,
+        whole_hash: bool,
     ) -> None:
         self.name = name
         self.size = size
@@ -66,12 +69,10 @@ class FileWriter:
         self._tail = self._zero[: size % self._blob_size]
         if self._tail:
             self.content[count - 1] = hashlib.sha256(self._tail).digest()
-        self._hash = OrderedHash(size)
+        self._hash = OrderedHash(size) if whole_hash else NoHash()
         self._changed = threading.Condition()
         self._running = 0
         self._failure: BaseException | None = None
-        self._pages = 0
-        self._tail_written = False
 
     def write(self, offset: int, data: bytes | bytearray) -> None:
         """Store a part; waits while too much is on its way.
@@ -86,6 +87,8 @@ class FileWriter:
             StoreError: an upload failed.
         """
         end = offset + len(data)
+        if offset < 0 or end > self.size:
+            raise ValueError(f"{len(data)} bytes at {offset} of a file of {self.size}")
         if offset % self._blob_size or (end % self._blob_size and end != self.size):
             raise ValueError(f"{len(data)} bytes at {offset} are no whole blobs")
         self._raise_failure()
@@ -133,7 +136,9 @@ class FileWriter:
         self._raise_failure()
         self._store_zeros()
         digest = self._hash.finish(self._read_again)
-        return FileRecord(name=self.name, size=self.size, sha256=digest)
+        return FileRecord(
+            name=self.name, size=self.size, sha256=digest, content_sha256=self.content.sha256()
+        )
 
     def abort(self) -> None:
         """Let everybody go who waits here."""
@@ -170,7 +175,7 @@ class FileWriter:
     def _store(self, offset: int, data: bytes | bytearray) -> None:
         size, zero, packs, content = self._blob_size, self._zero, self._packs, self.content
         view = memoryview(data)
-        place, pages = offset // size, 0
+        place = offset // size
         for start in range(0, len(data), size):
             page = view[start : start + size]
             # Comparing is ten times as fast as hashing, and most pages differ in the first bytes.
@@ -179,21 +184,14 @@ class FileWriter:
                 content[place] = blob_id
                 if packs.claim(BlobKind.DATA, blob_id):
                     packs.add_blob(BlobKind.DATA, blob_id, page)
-                pages += 1
-                if len(page) != size:
-                    self._tail_written = True
             place += 1
-        with self._changed:
-            self._pages += pages
         self._hash.offer(offset, data)
 
     def _store_zeros(self) -> None:
         """Store the blobs of zeros, when the file has any."""
-        tail_zero = bool(self._tail) and not self._tail_written
-        if tail_zero:
-            self._packs.store_blob(BlobKind.DATA, self._tail)
-        if len(self.content) - tail_zero > self._pages:
-            self._packs.store_blob(BlobKind.DATA, self._zero)
+        for zeros in (self._zero, self._tail):
+            if zeros and self.content.has(hashlib.sha256(zeros).digest()):
+                self._packs.store_blob(BlobKind.DATA, zeros)
 
     def _read_again(self, offset: int, length: int) -> Iterator[bytes]:
         self._packs.write_packs()

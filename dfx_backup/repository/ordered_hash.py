@@ -16,6 +16,49 @@ PATIENCE_S = 60.0
 """Seconds without any progress after which what comes is not kept any more."""
 
 
+class NoHash:
+    """Only bounds what waits, for files whose hash nobody wants; the same methods.
+
+    Args:
+        look_ahead: bytes that may wait.
+    """
+
+    def __init__(self, *, look_ahead: int = LOOK_AHEAD_BYTES) -> None:
+        self._look_ahead = look_ahead
+        self._changed = threading.Condition()
+        self._held = 0
+        self._aborted = False
+
+    def reserve(self, _offset: int, length: int) -> None:
+        """Wait until a part may come."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._aborted or not self._held or self._held + length <= self._look_ahead
+            )
+            self._held += length
+
+    def offer(self, _offset: int, data: bytes | bytearray) -> None:
+        """Bring a part that was reserved."""
+        with self._changed:
+            self._held -= len(data)
+            self._changed.notify_all()
+
+    def skip(self, _offset: int, _length: int) -> None:
+        """Say that a part is all zeros."""
+
+    def drain(self) -> None:
+        """Nothing waits."""
+
+    def abort(self) -> None:
+        """Let everybody go who waits."""
+        with self._changed:
+            self._aborted = True
+            self._changed.notify_all()
+
+    def finish(self, _read: Callable[[int, int], Iterator[bytes]]) -> None:
+        """There is no hash."""
+
+
 class OrderedHash:
     """Hashes a file of known size; safe to use from several threads.
 

@@ -148,18 +148,27 @@ class Writer:
         """What was stored so far; complete as to files that are finished."""
         return self._packs.totals
 
-    def file(self, name: str, size: int) -> FileWriter:
+    def file(self, name: str, size: int, *, whole_hash: bool = True) -> FileWriter:
         """Begin a file.
 
         Args:
             name: "file" or "directory/file": letters, digits, "_", "-" and ".".
             size: its bytes.
+            whole_hash: whether to make a hash of the whole file beside those of its blobs; it takes
+                as long as hashing the blobs.
 
         Raises:
             ValueError: the name is none, or came before.
         """
         self._enter_name(name, size)
-        file = FileWriter(self._repository, self._packs, self._jobs, name=name, size=size)
+        file = FileWriter(
+            self._repository,
+            self._packs,
+            self._jobs,
+            name=name,
+            size=size,
+            whole_hash=whole_hash,
+        )
         self._files[name] = file
         return file
 
@@ -176,10 +185,20 @@ class Writer:
         for place, start in enumerate(range(0, len(data), step)):
             content[place] = self._packs.store_blob(BlobKind.DATA, data[start : start + step])
         self._small[name] = content
-        return FileRecord(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        return FileRecord(
+            name=name,
+            size=len(data),
+            sha256=hashlib.sha256(data).hexdigest(),
+            content_sha256=content.sha256(),
+        )
 
-    def add_file(self, name: str, path: Path) -> FileRecord:
+    def add_file(self, name: str, path: Path, *, whole_hash: bool = True) -> FileRecord:
         """Copy a file from the disk; its holes are not read.
+
+        Args:
+            name: see `file`.
+            path: the file.
+            whole_hash: see `file`.
 
         Raises:
             OSError: it can't be read.
@@ -187,7 +206,8 @@ class Writer:
         """
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            file = self.file(name, os.fstat(handle).st_size)
+            size = os.fstat(handle).st_size
+            file = self.file(name, size, whole_hash=whole_hash)
             file.copy(handle)
             return file.finish()
         finally:
