@@ -1,4 +1,8 @@
-"""glibc gives freed buffers back to the kernel: with slices of 2 MB dearer than hashing them."""
+"""glibc gives freed buffers back to the kernel: with slices of 2 MB dearer than hashing them.
+
+Buffers that are kept are kept by each arena for itself, and with dozens of threads there would be
+many: so few arenas are allowed. They suffice, since Python allocates in one thread at a time.
+"""
 
 import ctypes
 import functools
@@ -6,8 +10,10 @@ import sys
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
+_M_ARENA_MAX = -8
 _TRIM_BYTES = 256 * 1024 * 1024
 _MMAP_BYTES = 128 * 1024 * 1024
+_ARENAS = 2
 
 
 @functools.cache
@@ -27,4 +33,9 @@ def keep_buffers() -> bool:
         return False
     mallopt.argtypes = (ctypes.c_int, ctypes.c_int)
     mallopt.restype = ctypes.c_int
-    return bool(mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES) and mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES))
+    wanted = {
+        _M_TRIM_THRESHOLD: _TRIM_BYTES,
+        _M_MMAP_THRESHOLD: _MMAP_BYTES,
+        _M_ARENA_MAX: _ARENAS,
+    }
+    return all(mallopt(name, value) for name, value in wanted.items())
