@@ -34,6 +34,24 @@ ConcurrencyOption = Annotated[
     ),
 ]
 
+ResumeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="ID",
+        help="Go on with this snapshot; not needed where the upload was begun.",
+    ),
+]
+
+EarlyReplaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--replace",
+        metavar="ID",
+        help="Delete this canister snapshot before the data arrives; never the only one.",
+    ),
+]
+
 
 class ReadBackChoice(enum.StrEnum):
     """How much of an upload is read and compared; some of it always is."""
@@ -84,22 +102,8 @@ def upload_snapshot(  # noqa: PLR0913 - one parameter for each option
     canister: CanisterArgument,
     *,
     folder: DirOption,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            "--resume",
-            metavar="ID",
-            help="Go on with this snapshot; not needed where the upload was begun.",
-        ),
-    ] = None,
-    replace: Annotated[
-        str | None,
-        typer.Option(
-            "--replace",
-            metavar="ID",
-            help="Delete this canister snapshot before the data arrives; never the only one.",
-        ),
-    ] = None,
+    resume: ResumeOption = None,
+    replace: EarlyReplaceOption = None,
     concurrency: ConcurrencyOption = _WINDOW,
     clone: Annotated[
         bool, typer.Option("--clone", help="Leave the global timer out: a copy must not act.")
