@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 _ZEROS = bytes(1 << 20)
 
-LOOK_AHEAD_BYTES = 24 << 20
+LOOK_AHEAD_BYTES = 16 << 20
 """Bytes that wait for others, those which somebody works at included."""
 PATIENCE_S = 60.0
 """Seconds without any progress after which what comes is not kept any more."""

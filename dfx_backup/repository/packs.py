@@ -21,6 +21,9 @@ LARGEST_HEADER_BYTES = 16 << 20
 _MOST_BLOBS = 50_000
 """Blobs of a pack: an index object holds no more."""
 
+_LARGE_BYTES = 1 << 20
+"""Pieces from this size on are not copied."""
+
 _PLAIN = struct.Struct("<BI32s")
 _COMPRESSED = struct.Struct("<BII32s")
 _LENGTH = struct.Struct("<I")
@@ -84,7 +87,8 @@ class PackBuilder:
 
     def __init__(self) -> None:
         self.size = 0
-        self._pieces: list[Buffer] = []
+        # Small blobs are copied together: thousands of them would leave the memory in crumbs.
+        self._pieces: list[bytearray] = []
         self._blobs: list[PackedBlob] = []
 
     def __len__(self) -> int:
@@ -109,7 +113,11 @@ class PackBuilder:
         length = sum(len(part) for part in parts)
         blob = PackedBlob(blob_id, kind, self.size, length, raw_length, compressed)
         self._blobs.append(blob)
-        self._pieces.extend(parts)
+        for part in parts:
+            if self._pieces and len(part) < _LARGE_BYTES:
+                self._pieces[-1] += part
+            else:
+                self._pieces.append(part if isinstance(part, bytearray) else bytearray(part))
         self.size += length
 
     def finish(self, sealer: Sealer) -> FinishedPack:
