@@ -8,9 +8,9 @@ from benchmarks.cases import IN_FLIGHT, LATENCY_S, Case, Results
 from benchmarks.peers import Icp, Ours, Run, WindowOfThree
 
 SLICE_BYTES = 2_000_000
-WINDOW = 48
-"""Slices that dfx-backup has in flight unless told otherwise."""
-PEAK_MB = 80 + 4.5 * WINDOW
+PEAK_MB = 80.0
+PEAK_PER_SLICE_MB = 4.5
+"""Allowed for each slice that was in flight at a time."""
 SAME_PEAK = 1.15
 START_S = 0.3
 
@@ -127,7 +127,9 @@ def _disk(case: Case) -> Bar:
 def _peak(case: Case) -> Bar:
     runs = case.runs.get(_OURS, [])
     peak = max((run.finished.peak_mb for run in runs), default=math.nan)
-    return Bar(case=case.name, what="MB resident at most", value=peak, limit=PEAK_MB)
+    window = min((run.told.get("window") or 0 for run in runs), default=0)
+    limit = PEAK_MB + PEAK_PER_SLICE_MB * window
+    return Bar(case=case.name, what="MB resident at most", value=peak, limit=limit)
 
 
 def _same_peak(cases: Mapping[str, Case]) -> Iterator[Bar]:
