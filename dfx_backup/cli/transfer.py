@@ -15,7 +15,8 @@ from dfx_backup.cli.session import Run, command
 from dfx_backup.cli.transfer_progress import TransferView
 from dfx_backup.cli.words import optional_snapshot_id, snapshot_id
 
-_WINDOW = 48
+WINDOW = 50
+"""`transfer.terms.DEFAULT_WINDOW`, which takes a while to import."""
 _WIDEST = 200
 _SEED_BYTES = 4
 
@@ -76,7 +77,7 @@ def download_snapshot(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted download.")
     ] = False,
-    concurrency: ConcurrencyOption = _WINDOW,
+    concurrency: ConcurrencyOption = WINDOW,
     dry_run: DryRunOption = False,
 ) -> Report:
     """Copy a canister snapshot into a folder, every slice certified."""
@@ -104,7 +105,7 @@ def upload_snapshot(  # noqa: PLR0913 - one parameter for each option
     folder: DirOption,
     resume: ResumeOption = None,
     replace: EarlyReplaceOption = None,
-    concurrency: ConcurrencyOption = _WINDOW,
+    concurrency: ConcurrencyOption = WINDOW,
     clone: Annotated[
         bool, typer.Option("--clone", help="Leave the global timer out: a copy must not act.")
     ] = False,

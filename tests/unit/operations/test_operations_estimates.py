@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dfx_backup.cli.transfer import WINDOW
 from dfx_backup.operations import cycles, durations
 from dfx_backup.operations.durations import Span
+from dfx_backup.transfer.terms import DEFAULT_WINDOW
 
 GIB = 1 << 30
 CALLS = durations.slices(GIB)
@@ -44,8 +46,8 @@ def test_what_keeping_a_gib_costs() -> None:
 
 
 TIMES: dict[str, Span] = {
-    "download": durations.download_time(CALLS, 48),
-    "upload": durations.upload_time(GIB, CALLS, 48),
+    "download": durations.download_time(CALLS, DEFAULT_WINDOW),
+    "upload": durations.upload_time(GIB, CALLS, DEFAULT_WINDOW),
     "outage of a take": durations.take_outage(GIB),
     "outage of a load": durations.load_outage(GIB),
 }
@@ -72,6 +74,7 @@ CONSTANTS: dict[str, Callable[[], object]] = {
     "takes 1.35 s (median on an application subnet) to 1.75 s": lambda: (
         durations.CALL_S == (1.35, 1.75)
     ),
+    "and 50 are in flight": lambda: DEFAULT_WINDOW == WINDOW == 50,
     "at 6,000,000 to 3,000,000 a second": lambda: durations.INGRESS_RATES == (3_000_000, 6_000_000),
     "some 280 times": lambda: (
         round(COSTS["upload, without a zero page"][0] / COSTS["download"][0], -1) == 280
