@@ -9,9 +9,11 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from dfx_backup.repository import keys
 from dfx_backup.repository.keys import Password
 from dfx_backup.repository.layout import BlobKind
 from dfx_backup.repository.machine import Machine
@@ -63,7 +65,20 @@ class FixedMachine:
 
 
 def new_repository(store: ObjectStore, machine: Machine | None = None) -> Repository:
-    return Repository.init(store, Password(PASSWORD), machine or this_machine())
+    """A repository whose password costs next to nothing to try."""
+    with mock.patch.object(keys, "SCRYPT_N", 1 << 10):
+        return Repository.init(store, Password(PASSWORD), machine or this_machine())
+
+
+def moved(repository: Repository, store: ObjectStore) -> Repository:
+    """The same repository, opened in another store."""
+    return Repository(
+        store,
+        repository.machine,
+        repository.config,
+        key_id=repository.keys.current,
+        master=repository.keys._master,
+    )
 
 
 def reopened(store: ObjectStore, machine: Machine | None = None) -> Repository:
