@@ -42,8 +42,9 @@ def slice_passes(error: NetworkError) -> bool:
 class Pace:
     """How many jobs may be in flight: halved when the other side is busy, growing back after.
 
-    Up to nine tenths of where it was busy it grows by one every two successes, beyond that by one
-    in a whole window of them. While more are in flight than it allows, it is not halved again.
+    One refusal alone is chance: only a second one within a window of successes counts. While more
+    are in flight than it allows, it is not halved again. Up to nine tenths of where it was busy it
+    grows by one every success; beyond that by one in a whole window of them, then by two, by four.
 
     Args:
         size: the most that it allows.
@@ -53,6 +54,9 @@ class Pace:
         self._size = size
         self._ceiling = float(size)
         self._allowed = float(size)
+        self._quiet = size  # successes since the last refusal
+        self._step = 1.0
+        self._stepped = 0
 
     @property
     def allowed(self) -> int:
@@ -60,15 +64,26 @@ class Pace:
         return int(self._allowed)
 
     def busy(self, running: int) -> None:
-        """The other side is busy with so many jobs in flight."""
-        if running <= self.allowed:
-            self._ceiling = max(2.0, float(running))
-            self._allowed = max(1.0, running / 2)
+        """The other side refuses, with so many jobs in flight."""
+        alone = self._quiet >= self.allowed
+        self._quiet = 0
+        if alone or running > self.allowed:
+            return
+        self._ceiling = max(2.0, float(running))
+        self._allowed = max(1.0, running / 2)
+        self._step, self._stepped = 1.0, 0
 
     def success(self) -> None:
         """A job succeeded."""
-        fast = self._allowed < self._ceiling * _NEAR_CEILING
-        self._allowed = min(self._size, self._allowed + (0.5 if fast else 1 / self._allowed))
+        self._quiet += 1
+        if self._allowed < self._ceiling * _NEAR_CEILING:
+            self._allowed += 1
+        else:
+            self._allowed += self._step / self._allowed
+            self._stepped += 1
+            if self._stepped >= self._allowed:
+                self._step, self._stepped = self._step * 2, 0
+        self._allowed = min(self._allowed, self._size)
         self._ceiling = max(self._ceiling, self._allowed)
 
 

@@ -229,26 +229,43 @@ def test_errors_of_all_kinds_reach_the_caller() -> None:
         run(Window(quick(), on_retry=silent), 3, work)
 
 
-def test_a_429_below_the_window_halves_it_and_it_grows_back() -> None:
+def test_429s_below_the_window_halve_it_and_it_grows_back() -> None:
     widths: list[int] = []
     window: Window[int] = Window(quick(window=8), on_retry=silent)
 
     def work(job: int) -> None:
         time.sleep(0.001)
-        if job == 20:
+        if job in (20, 21):
             window.noticed(http(429))
+            widths.append(window._pace.allowed)
         widths.append(window._pace.allowed)
 
     run(window, 300, work)
-    assert window.retries == 1
+    assert window.retries == 2
     assert min(widths) <= 4
     assert widths[-1] == 8
 
 
+@pytest.mark.parametrize("error", [http(503), broken()], ids=name)
+def test_other_trouble_below_the_window_does_not_narrow_it(error: NetworkError) -> None:
+    window: Window[int] = Window(quick(window=8), on_retry=silent)
+    for _ in range(10):
+        window.noticed(error)
+    assert window.retries == 10
+    assert window._pace.allowed == 8
+
+
+def halved(size: int) -> Pace:
+    pace = Pace(size)
+    pace.busy(size)
+    assert pace.allowed == size  # one alone is chance
+    pace.busy(size)
+    assert pace.allowed == size // 2
+    return pace
+
+
 def test_pace_halves_only_once_for_a_burst() -> None:
-    pace = Pace(48)
-    pace.busy(48)
-    assert pace.allowed == 24
+    pace = halved(48)
     for running in (48, 40, 25):  # still more in flight than it allows
         pace.busy(running)
     assert pace.allowed == 24
@@ -256,16 +273,40 @@ def test_pace_halves_only_once_for_a_burst() -> None:
     assert pace.allowed == 12
 
 
-def test_pace_grows_fast_at_first_and_then_slowly() -> None:
-    pace = Pace(40)
-    pace.busy(40)
+def test_pace_takes_refusals_far_apart_for_chance() -> None:
+    pace = Pace(50)
+    for _ in range(20):
+        pace.busy(50)
+        for _ in range(50):
+            pace.success()
+    assert pace.allowed == 50
+
+
+def test_pace_grows_fast_at_first_then_slowly_then_faster() -> None:
+    pace = halved(40)
     steps = [pace.allowed]
     while pace.allowed < 40:
         pace.success()
         steps.append(pace.allowed)
-    assert steps.index(36) <= 2 * (36 - 20)
-    assert len(steps) > steps.index(36) + 100
+    assert steps.index(36) == 36 - 20
+    assert steps.index(37) - steps.index(36) >= 30
+    assert steps.index(40) - steps.index(38) < 40
     assert steps == sorted(steps)
+
+
+def test_pace_settles_below_a_limit_of_the_other_side() -> None:
+    pace, limit, refused, done = Pace(50), 30, 0, 0
+    running = 0
+    for _ in range(3000):
+        running = max(running, pace.allowed) if running <= pace.allowed else running
+        if running > limit:
+            refused += 1
+            pace.busy(running)
+        pace.success()
+        done += 1
+        running = max(pace.allowed, running - 1)
+    assert 15 <= pace.allowed <= 34
+    assert refused / done < 0.25
 
 
 def test_pace_never_stands_still() -> None:
