@@ -38,22 +38,13 @@ from dfx_backup.replica.candid_types import (
     nullable,
     resolve,
 )
+from dfx_backup.replica.leb128 import leb128
 
 MAGIC: Final = b"DIDL"
 _MODE_CODES: Final = {name: code for code, name in MODES.items()}
 _NAT8: Final = PRIMS["nat8"]
 _MAX_PRINCIPAL: Final = 29
 _MAX_DEPTH: Final = 100
-
-
-def leb(value: int) -> bytes:
-    """Write an unsigned number as LEB128."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def sleb(value: int) -> bytes:
@@ -76,7 +67,7 @@ class Encoder:
         self._known: dict[Type, int] = {}
         codes = b"".join(self._code(of) for of in self._types)
         table = b"".join(self._table)
-        self.header = MAGIC + leb(len(self._table)) + table + leb(len(self._types)) + codes
+        self.header = MAGIC + leb128(len(self._table)) + table + leb128(len(self._types)) + codes
 
     def encode(self, values: Sequence[object]) -> bytes:
         """Encode one value per type.
@@ -111,23 +102,28 @@ class Encoder:
                 return sleb(VEC) + self._code(inner)
             case Record(fields=members) | Variant(fields=members):
                 code = RECORD if isinstance(of, Record) else VARIANT
-                body = b"".join(leb(field.hash) + self._code(field.type) for field in members)
-                return sleb(code) + leb(len(members)) + body
+                body = b"".join(leb128(field.hash) + self._code(field.type) for field in members)
+                return sleb(code) + leb128(len(members)) + body
             case Func() as func:
                 modes = bytes(sorted(_MODE_CODES[mode] for mode in func.modes))
                 return sleb(FUNC) + b"".join(
-                    (self._codes(func.args), self._codes(func.results), leb(len(modes)), modes)
+                    (
+                        self._codes(func.args),
+                        self._codes(func.results),
+                        leb128(len(modes)),
+                        modes,
+                    )
                 )
             case Service(methods=methods):
                 body = b"".join(
-                    leb(len(name.encode())) + name.encode() + self._code(method)
+                    leb128(len(name.encode())) + name.encode() + self._code(method)
                     for name, method in methods
                 )
-                return sleb(SERVICE) + leb(len(methods)) + body
+                return sleb(SERVICE) + leb128(len(methods)) + body
         raise CandidError(f"not a type: {of!r}")
 
     def _codes(self, types: Sequence[Type]) -> bytes:
-        return leb(len(types)) + b"".join(self._code(of) for of in types)
+        return leb128(len(types)) + b"".join(self._code(of) for of in types)
 
     def _put(self, parts: list[bytes], of: Type, value: object, depth: int) -> None:
         if depth > _MAX_DEPTH:
@@ -165,12 +161,12 @@ class Encoder:
         if found == _NAT8:
             if not isinstance(value, bytes | bytearray | memoryview):
                 raise CandidError(f"a blob is bytes, not {type(value).__name__}")
-            parts.append(leb(len(value)))
+            parts.append(leb128(len(value)))
             parts.append(value)  # type: ignore[arg-type]  # join takes any buffer: no copy here
             return
         if not isinstance(value, list | tuple):
             raise CandidError(f"a vec is a list, not {type(value).__name__}")
-        parts.append(leb(len(value)))
+        parts.append(leb128(len(value)))
         if isinstance(found, Prim) and found.name in FORMATS:
             parts.append(_pack(f"<{len(value)}{FORMATS[found.name]}", *value))
             return
@@ -196,7 +192,7 @@ class Encoder:
             raise CandidError("a variant is a pair of case and value")
         for index, field in enumerate(of.fields):
             if field.label == value[0]:
-                parts.append(leb(index))
+                parts.append(leb128(index))
                 self._put(parts, field.type, value[1], depth + 1)
                 return
         raise CandidError(f"the variant has no case {value[0]!r}")
@@ -222,13 +218,13 @@ def _number(name: str, value: object) -> bytes:
         return sleb(value)
     if value < 0:
         raise CandidError(f"a nat can't be {value}")
-    return leb(value)
+    return leb128(value)
 
 
 def _principal(value: object) -> bytes:
     if not isinstance(value, bytes) or len(value) > _MAX_PRINCIPAL:
         raise CandidError("a principal is at most 29 bytes")
-    return b"\x01" + leb(len(value)) + value
+    return b"\x01" + leb128(len(value)) + value
 
 
 def _text(value: object) -> bytes:
@@ -238,7 +234,7 @@ def _text(value: object) -> bytes:
         raw = value.encode()
     except UnicodeEncodeError as bad:
         raise CandidError("a text holds a lone surrogate") from bad
-    return leb(len(raw)) + raw
+    return leb128(len(raw)) + raw
 
 
 def _fixed(name: str, value: object) -> bytes:

@@ -13,6 +13,8 @@ from typing import Final
 
 from pyblst import BlstP1Element, BlstP2Element
 
+from dfx_backup.replica.leb128 import leb128
+
 __all__ = [
     "SELF_DESCRIBED",
     "BlsKey",
@@ -235,16 +237,6 @@ class BlsKey:
 def state_root_signature(key: BlsKey, root_hash: bytes) -> bytes:
     """Certify the root hash of a state tree; 48 bytes."""
     return key.sign(_ROOT_DOMAIN + root_hash)
-
-
-def leb128(number: int) -> bytes:
-    """Encode a natural number, shortest form."""
-    out = bytearray()
-    while number >= 0x80:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def hash_of_map(fields: Mapping[str, object]) -> bytes:

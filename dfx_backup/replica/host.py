@@ -1,8 +1,6 @@
 """What the parts of the replica share: canisters, clock, numbers, commits, answers."""
 
-import base64
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,6 +20,7 @@ from dfx_backup.replica.calls import (
     Response,
 )
 from dfx_backup.replica.execution import Executor
+from dfx_backup.replica.principal import to_text
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.state import CanisterState, RunState
 from dfx_backup.replica.system_api.frame import World
@@ -77,13 +76,6 @@ class Limits:
     inspect: int = 200_000_000
     stop_timeout_ns: int = 300_000_000_000
     messages_per_drain: int = 10_000
-
-
-def to_text(principal: bytes) -> str:
-    """Text form of a principal, for messages (interface specification, "Principals")."""
-    checked = zlib.crc32(principal).to_bytes(4, "big") + principal
-    plain = base64.b32encode(checked).decode().rstrip("=").lower()
-    return "-".join(plain[start : start + 5] for start in range(0, len(plain), 5))
 
 
 class Responder:

@@ -6,9 +6,10 @@ from typing import Literal
 
 from dfx_backup.replica.calls import StopWaiter
 from dfx_backup.replica.execution import Executor, check_memory_limit, keep_logs
-from dfx_backup.replica.host import Host, Respond, Responder, to_text
+from dfx_backup.replica.host import Host, Respond, Responder
 from dfx_backup.replica.instance import Instance
 from dfx_backup.replica.memory import Blob
+from dfx_backup.replica.principal import to_text
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.scheduler import EMPTY_REPLY, Scheduler
 from dfx_backup.replica.state import (

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from dfx_backup.replica.calls import Closure
 from dfx_backup.replica.execution import refusal
-from dfx_backup.replica.host import Host, to_text
+from dfx_backup.replica.host import Host
 from dfx_backup.replica.overlay import Overlay
+from dfx_backup.replica.principal import to_text
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.state import MANAGEMENT_ID, CanisterState
 from dfx_backup.replica.system_api.frame import Frame, OutgoingCall, Trap

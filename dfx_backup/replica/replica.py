@@ -6,16 +6,15 @@ answer yet). Between two messages all state is committed; see `state`.
 """
 
 import itertools
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from dfx_backup.replica.calls import Earlier, IngressOrigin, Outcome
 from dfx_backup.replica.engine import Engine
 from dfx_backup.replica.execution import Executor
+from dfx_backup.replica.guard import Guard
 from dfx_backup.replica.host import Host, Limits, Management, Native, Respond, Responder
 from dfx_backup.replica.lifecycle import InstallOptions, Lifecycle
 from dfx_backup.replica.memory import Blob, BlobStore
@@ -49,7 +48,6 @@ class Replica:
 
     Attributes:
         lock: held by every method; take it to read `canisters` from outside.
-        failure: why the replica can't go on; None when it can.
     """
 
     def __init__(
@@ -73,8 +71,8 @@ class Replica:
         Raises:
             OSError: the state directory can't be used, or another replica uses it.
         """
-        self.lock = threading.RLock()
-        self.failure: ReplicaFailedError | None = None
+        self._guard = Guard()
+        self.lock = self._guard.lock
         if cache_dir is None and state_dir is not None:
             cache_dir = state_dir / "cache"
         directory = StateDirectory(state_dir) if state_dir is not None else None
@@ -88,6 +86,11 @@ class Replica:
         self._anonymous_requests = itertools.count()
         if directory is not None:
             load_canisters(self._host, directory)
+
+    @property
+    def failure(self) -> ReplicaFailedError | None:
+        """Why the replica can't go on; None while it can."""
+        return self._guard.failure
 
     @property
     def canisters(self) -> dict[bytes, CanisterState]:
@@ -162,7 +165,7 @@ class Replica:
 
     def commit(self) -> None:
         """Make durable what was changed by hand, outside of any message."""
-        with self._working():
+        with self._guard.working():
             self._host.commit()
 
     def close(self) -> None:
@@ -177,29 +180,11 @@ class Replica:
                 return
             try:
                 if self.failure is None:
-                    with self._working():
+                    with self._guard.working():
                         self._host.commit()
                         self._directory.checkpoint()
             finally:
                 self._directory.close()
-
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        """Hold the lock; when something else than a refusal comes out, nothing runs any more.
-
-        Raises:
-            ReplicaFailedError: now or earlier.
-        """
-        with self.lock:
-            if self.failure is not None:
-                raise self.failure
-            try:
-                yield
-            except (Reject, ReplicaFailedError):
-                raise
-            except BaseException as error:
-                self.failure = ReplicaFailedError(_describe(error))
-                raise self.failure from error
 
     # Messages
 
@@ -211,7 +196,7 @@ class Replica:
         Raises:
             Reject: it may not.
         """
-        with self._working():
+        with self._guard.working():
             if canister_id in self.natives:
                 return
             if canister_id != MANAGEMENT_ID:
@@ -243,19 +228,17 @@ class Replica:
         Args:
             sender: a user.
             canister_id: b"" is the management canister.
-            method: update, or query that is run as one.
-            arg: for the method.
-            request_id: empty stands for one that nobody will ask for.
-            memo: is found in `earlier` for some minutes, with the answer, when the replica is
-                stopped or killed and started again. It is committed together with what the
-                message did.
+            method, arg: an update, or a query that is run as one.
+            request_id: empty when nobody will ask for it.
+            memo: committed together with what the message did; for some minutes the next
+                process finds it in `earlier`, with the answer.
 
         Returns:
             Done, unless the message has to wait.
         """
-        with self._working():
-            known = request_id or b"local %d" % next(self._anonymous_requests)
-            origin = IngressOrigin(known, memo)
+        with self._guard.working():
+            number = request_id or b"local %d" % next(self._anonymous_requests)
+            origin = IngressOrigin(number, memo)
             return self._scheduler.ingress(sender, canister_id, method, arg, origin)
 
     def query(self, sender: bytes, canister_id: bytes, method: str, arg: bytes) -> bytes:
@@ -264,12 +247,12 @@ class Replica:
         Raises:
             Reject: whatever went wrong.
         """
-        with self._working():
+        with self._guard.working():
             return self._queries.query(sender, canister_id, method, arg)
 
     def tick(self) -> None:
         """One round: due timers, heartbeats, hooks, expired calls and stop requests, the queue."""
-        with self._working():
+        with self._guard.working():
             self._scheduler.round()
 
     # Canisters; for the management canister and for tests. What they change becomes durable at
@@ -288,7 +271,7 @@ class Replica:
         Raises:
             Reject: IC0205, `specified_id` is taken.
         """
-        with self._working():
+        with self._guard.working():
             canister_id = self._lifecycle.create(controllers, cycles, specified_id, settings)
             self._host.commit()
             return canister_id
@@ -299,7 +282,7 @@ class Replica:
         Raises:
             Reject: IC0301, there is none.
         """
-        with self._working():
+        with self._guard.working():
             return self._host.find(canister_id)
 
     def install(
@@ -324,7 +307,7 @@ class Replica:
             skip_pre_upgrade=skip_pre_upgrade,
             wasm_memory_persistence=wasm_memory_persistence,
         )
-        with self._working():
+        with self._guard.working():
             try:
                 self._lifecycle.install(self._host.find(canister_id), wasm, arg, options)
             finally:
@@ -336,7 +319,7 @@ class Replica:
         Raises:
             Reject: IC0301.
         """
-        with self._working():
+        with self._guard.working():
             self._lifecycle.uninstall(self._host.find(canister_id))
             self._host.commit()
 
@@ -346,20 +329,19 @@ class Replica:
         Raises:
             Reject: IC0301.
         """
-        with self._working():
+        with self._guard.working():
             self._lifecycle.start(self._host.find(canister_id))
             self._host.commit()
 
     def stop(self, canister_id: bytes, respond: Respond) -> None:
         """Begin to stop; `respond` gets an empty Candid reply when stopped, or a `Reject`.
 
-        The `respond` given to `Management.call` survives a restart of the replica; any other
-        function is forgotten then.
+        The `respond` of `Management.call` survives a restart; other functions are forgotten.
 
         Raises:
             Reject: IC0301.
         """
-        with self._working():
+        with self._guard.working():
             self._lifecycle.stop(self._host.find(canister_id), respond)
             self._host.commit()
 
@@ -369,7 +351,7 @@ class Replica:
         Raises:
             Reject: IC0301; IC0510, it is not stopped.
         """
-        with self._working():
+        with self._guard.working():
             self._lifecycle.delete(self._host.find(canister_id))
             self._host.commit()
 
@@ -395,7 +377,7 @@ class Replica:
         Raises:
             Reject: IC0505 invalid module; IC0408 globals do not fit the module.
         """
-        with self._working():
+        with self._guard.working():
             self._lifecycle.replace(
                 self._host.find(canister_id),
                 module=module,
@@ -415,11 +397,5 @@ class Replica:
         Raises:
             Reject: IC0301.
         """
-        with self._working():
+        with self._guard.working():
             self._host.find(canister_id).version += 1
-
-
-def _describe(error: BaseException) -> str:
-    if isinstance(error, OSError):
-        return f"The replica's state can't be read or written: {error.strerror or error}"
-    return f"The replica has a bug: {type(error).__name__}: {error}"

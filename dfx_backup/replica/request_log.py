@@ -17,7 +17,8 @@ import cbor2
 
 from dfx_backup.replica.auth import Request
 from dfx_backup.replica.calls import Earlier, Outcome
-from dfx_backup.replica.certificate import Leaf, Tree, leb128
+from dfx_backup.replica.certificate import Leaf, Tree
+from dfx_backup.replica.leb128 import leb128
 from dfx_backup.replica.reject import Reject
 
 __all__ = ["Entry", "RequestLog", "Status"]

@@ -12,7 +12,8 @@ from dfx_backup.replica.calls import (
     SystemOrigin,
 )
 from dfx_backup.replica.execution import keep_logs, refusal
-from dfx_backup.replica.host import Host, Responder, to_text
+from dfx_backup.replica.host import Host, Responder
+from dfx_backup.replica.principal import to_text
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.state import MANAGEMENT_ID, CanisterState, HookStatus, RunState
 from dfx_backup.replica.system_api.frame import Frame, OutgoingCall, Trap

@@ -10,8 +10,9 @@ from typing import Final
 
 import cbor2
 
-from dfx_backup.replica.certificate import SELF_DESCRIBED, Leaf, Pruned, Tree, leb128
+from dfx_backup.replica.certificate import SELF_DESCRIBED, Leaf, Pruned, Tree
 from dfx_backup.replica.keys import ReplicaKeys
+from dfx_backup.replica.leb128 import leb128
 from dfx_backup.replica.replica import Replica
 from dfx_backup.replica.state import CanisterState
 

@@ -11,10 +11,11 @@ import hashlib
 import zlib
 from dataclasses import dataclass
 
+from dfx_backup.replica.leb128 import leb128
 from dfx_backup.replica.reject import Reject
 from dfx_backup.replica.state import Module
 from dfx_backup.replica.wasmcode import changes_instance
-from dfx_backup.replica.wasmreader import Sections, read_sections, uleb
+from dfx_backup.replica.wasmreader import Sections, read_sections
 
 MAX_MODULE = 100 << 20
 MAX_CODE = 10 << 20
@@ -235,11 +236,11 @@ def _rewrite(binary: bytes, sections: Sections, globals_: list[tuple[str, int]])
     if any(name.startswith("\0") for name, _, _ in sections.exports):
         raise invalid("an export's name begins with NUL")
     exports = [*sections.exports, *hidden]
-    body = uleb(len(exports)) + b"".join(
-        uleb(len(encoded)) + encoded + bytes([kind]) + uleb(index)
+    body = leb128(len(exports)) + b"".join(
+        leb128(len(encoded)) + encoded + bytes([kind]) + leb128(index)
         for encoded, kind, index in ((name.encode(), kind, index) for name, kind, index in exports)
     )
-    export_section = bytes([_EXPORT]) + uleb(len(body)) + body
+    export_section = bytes([_EXPORT]) + leb128(len(body)) + body
     parts = [binary[:8]]
     is_written = False
     for id_, start, end in sections.bodies:
@@ -249,7 +250,7 @@ def _rewrite(binary: bytes, sections: Sections, globals_: list[tuple[str, int]])
             is_written = True
         if id_ in (_EXPORT, _START):
             continue
-        parts.append(bytes([id_]) + uleb(end - start) + binary[start:end])
+        parts.append(bytes([id_]) + leb128(end - start) + binary[start:end])
     if not is_written:
         parts.append(export_section)
     return b"".join(parts)

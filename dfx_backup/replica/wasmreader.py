@@ -11,16 +11,6 @@ _LEB_OPERANDS = frozenset({0x41, 0x42, 0x23, 0xD0, 0xD2})  # i32/i64.const, glob
 _ARITHMETIC = frozenset({0x6A, 0x6B, 0x6C, 0x7C, 0x7D, 0x7E})  # extended constant expressions
 
 
-def uleb(value: int) -> bytes:
-    """Unsigned LEB128."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 class Reader:
     """Walks over bytes. Raises IndexError or ValueError where they end too early."""
 

@@ -14,12 +14,12 @@ from dfx_backup.replica.certificate import (
     bytes_head,
     certificate_pieces,
     hash_of_map,
-    leb128,
     state_root_signature,
     witness,
 )
 from dfx_backup.replica.certifier import Certifier
 from dfx_backup.replica.keys import ReplicaKeys
+from dfx_backup.replica.leb128 import leb128
 from dfx_backup.replica.principal import from_text, self_authenticating, to_text
 from dfx_backup.replica.state_tree import OWN_RANGE, canister_ranges, ranges_tree
 from tests.fakes import small_client as small

@@ -79,6 +79,7 @@ def test_inspection_and_limits(notes: Notes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("notes", ["enhanced"], indirect=True)
 def test_a_message_ends_at_forty_billion_instructions(notes: Notes) -> None:
     notes.replica.close()
     notes.replica = Replica(state_dir=notes.state_dir / "state")
