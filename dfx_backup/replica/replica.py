@@ -33,12 +33,10 @@ from dfx_backup.replica.state import (
 
 __all__ = ["Limits", "Management", "Outcome", "Reject", "Replica", "Respond", "Responder"]
 
-_FREE_METHODS = frozenset(
-    {
-        "provisional_create_canister_with_cycles",
-        "provisional_top_up_canister",
-        "update_settings",
-    }
+_FREE_METHODS = (
+    "provisional_create_canister_with_cycles",
+    "provisional_top_up_canister",
+    "update_settings",
 )
 """Management methods that reach a frozen canister; the first two are not charged to it."""
 
@@ -228,7 +226,8 @@ class Replica:
         Args:
             sender: a user.
             canister_id: b"" is the management canister.
-            method, arg: an update, or a query that is run as one.
+            method: update, or query that is run as one.
+            arg: for the method.
             request_id: empty when nobody will ask for it.
             memo: committed together with what the message did; for some minutes the next
                 process finds it in `earlier`, with the answer.
