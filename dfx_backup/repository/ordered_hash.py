@@ -23,7 +23,7 @@ class NoHash:
         look_ahead: bytes that may wait.
     """
 
-    def __init__(self, *, look_ahead: int = LOOK_AHEAD_BYTES) -> None:
+    def __init__(self, *, look_ahead: int = LOOK_AHEAD_BYTES // 2) -> None:
         self._look_ahead = look_ahead
         self._changed = threading.Condition()
         self._held = 0

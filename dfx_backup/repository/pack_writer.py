@@ -62,7 +62,8 @@ class PackWriter:
         self._machine = repository.machine
         self._lock = threading.Lock()
         self._indexing = threading.Lock()
-        self._builders = {kind: PackBuilder() for kind in BlobKind}
+        self._buffers: list[bytearray] = []
+        self._builders = {kind: self._new_builder() for kind in BlobKind}
         self._claimed: set[tuple[BlobKind, bytes]] = set()
         self._used: set[int] = set()
         self._slots = threading.Semaphore(uploads)
@@ -145,7 +146,7 @@ class PackWriter:
             self.totals.new_raw_bytes += raw_length
             self.totals.new_sealed_bytes += builder.size - before
             if builder.full:
-                full, self._builders[kind] = builder, PackBuilder()
+                full, self._builders[kind] = builder, self._new_builder()
         if full is not None:
             self._upload(full)
 
@@ -157,7 +158,7 @@ class PackWriter:
         """
         with self._lock:
             builders = [builder for builder in self._builders.values() if len(builder)]
-            self._builders = {kind: PackBuilder() for kind in BlobKind}
+            self._builders = {kind: self._new_builder() for kind in BlobKind}
         for builder in builders:
             self._upload(builder)
         while True:
@@ -201,6 +202,9 @@ class PackWriter:
         """Wait for uploads and end the threads; what was not flushed is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
+    def _new_builder(self) -> PackBuilder:
+        return PackBuilder(self._buffers.pop() if self._buffers else None)
+
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
@@ -228,6 +232,9 @@ class PackWriter:
     def _put(self, builder: PackBuilder) -> None:
         pack = builder.finish(self._repository.sealer)
         self._repository.store.put(pack.name, pack.pieces)
+        if builder.buffer is not None:
+            with self._lock:
+                self._buffers.append(builder.buffer)
         if self._enter(pack):
             self.write_index()
 

@@ -23,6 +23,8 @@ _MOST_BLOBS = 50_000
 
 _LARGE_BYTES = 1 << 20
 """Pieces from this size on are not copied."""
+BUFFER_BYTES = PACK_BYTES + _LARGE_BYTES
+"""Room for the small blobs of a pack, the last one included."""
 
 _PLAIN = struct.Struct("<BI32s")
 _COMPRESSED = struct.Struct("<BII32s")
@@ -81,14 +83,20 @@ class FinishedPack:
 class PackBuilder:
     """Gathers sealed blobs of one kind; not safe to use from several threads.
 
+    Args:
+        buffer: `BUFFER_BYTES` that a pack before does not need any more; None makes new ones.
+
     Attributes:
+        buffer: what a later pack may use when this one is written, if any was needed.
         size: bytes of the blobs so far.
     """
 
-    def __init__(self) -> None:
-        self.size = 0
+    def __init__(self, buffer: bytearray | None = None) -> None:
         # Small blobs are copied together: thousands of them would leave the memory in crumbs.
-        self._pieces: list[bytearray] = []
+        self.buffer = buffer
+        self.size = 0
+        self._begin = self._end = 0
+        self._pieces: list[Buffer] = []
         self._blobs: list[PackedBlob] = []
 
     def __len__(self) -> int:
@@ -109,19 +117,15 @@ class PackBuilder:
         compressed: bool,
     ) -> None:
         """Append a sealed blob, which may come in pieces."""
-        parts = list(pieces)
-        length = sum(len(part) for part in parts)
-        blob = PackedBlob(blob_id, kind, self.size, length, raw_length, compressed)
-        self._blobs.append(blob)
-        for part in parts:
-            if self._pieces and len(part) < _LARGE_BYTES:
-                self._pieces[-1] += part
-            else:
-                self._pieces.append(part if isinstance(part, bytearray) else bytearray(part))
-        self.size += length
+        before = self.size
+        for piece in pieces:
+            self._append(piece)
+        length = self.size - before
+        self._blobs.append(PackedBlob(blob_id, kind, before, length, raw_length, compressed))
 
     def finish(self, sealer: Sealer) -> FinishedPack:
-        """The whole pack, with its header and its name."""
+        """The whole pack, with its header and its name; its pieces use the buffer."""
+        self._close_run()
         plain = encode_header(self._blobs)
         header = sealer.seal(plain)
         pieces: list[Buffer] = [*self._pieces, header, _LENGTH.pack(len(header))]
@@ -134,6 +138,23 @@ class PackBuilder:
             size=self.size + len(header) + _LENGTH.size,
             header=plain,
         )
+
+    def _append(self, piece: Buffer) -> None:
+        if self.buffer is None:
+            self.buffer = bytearray(BUFFER_BYTES)
+        end = self._end + len(piece)
+        if len(piece) < _LARGE_BYTES and end <= len(self.buffer):
+            self.buffer[self._end : end] = piece
+            self._end = end
+        else:
+            self._close_run()
+            self._pieces.append(piece)
+        self.size += len(piece)
+
+    def _close_run(self) -> None:
+        if self.buffer is not None and self._end > self._begin:
+            self._pieces.append(memoryview(self.buffer)[self._begin : self._end])
+            self._begin = self._end
 
 
 def encode_header(blobs: Iterable[PackedBlob]) -> bytes:
