@@ -94,7 +94,10 @@ def prune(
         if not dry_run and isinstance(repository.store, LocalStore):
             repository.store.sweep(now=now)
         hear.step("reading the index")
-        survey = survey_packs(repository)
+        try:
+            survey = survey_packs(repository)
+        except DamageError as error:
+            raise DamageError(error.message, hint=_REPAIR_HINT) from error
         hear.step("looking for what backups need")
         backups = _mark(repository, survey)
         plan = plan_prune(

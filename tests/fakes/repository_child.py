@@ -1,0 +1,75 @@
+"""A process that works on a repository, and may kill itself in the middle of any store operation.
+
+python -m tests.fakes.repository_child ROOT WORK SEED [KILL_AT]
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from dfx_backup.repository.forget import forget
+from dfx_backup.repository.local import LocalStore
+from dfx_backup.repository.prune import prune
+from dfx_backup.repository.repository import Repository
+from tests.fakes.faulty_store import FaultyStore
+from tests.fakes.repositories import PAGE, back_up, noise, pages, reopened
+
+KEPT = 3
+
+
+class Voice:
+    """Prints what the user would be warned of."""
+
+    def step(self, _text: str) -> None:
+        return
+
+    def warn(self, text: str) -> None:
+        print("warning:", text, flush=True)
+
+
+def files(seed: int) -> dict[str, bytes]:
+    """The files of the backup with that number: most pages are those of the one before."""
+    memory = b"".join(noise(max(seed - place % 5, 0) * 100 + place, 1) for place in range(10))
+    return {"memory.bin": memory + pages(0, 0, seed), "chunks/a.bin": b"a" * seed}
+
+
+def create(repository: Repository, seed: int) -> None:
+    commit = back_up(repository, files(seed), time=1.7e9 + seed, tags=(f"seed-{seed}",))
+    print("committed", commit.snapshot_id, flush=True)
+
+
+def clean(repository: Repository, _seed: int) -> None:
+    old = [each.snapshot_id for each in repository.snapshots()][:-KEPT]
+    forget(repository, old, progress=Voice())
+    prune(repository, progress=Voice(), max_unused=0, keep_younger_s=0)
+    print("pruned", flush=True)
+
+
+def main(root: str, work: str, seed: str, kill_at: str = "0") -> None:
+    store = FaultyStore(LocalStore(Path(root)))
+    repository = reopened(store)
+    left = int(kill_at)
+
+    def count(operation: str, name: str) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            if operation == "put" and int(seed) % 4 < 2:
+                path = Path(root) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                (path.parent / f".{path.name}.1.0.tmp").write_bytes(bytes(PAGE))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    store.before = count
+    if work == "create":
+        with repository.lock(exclusive=False, progress=Voice()):
+            pass  # says what it removes
+        create(repository, int(seed))
+    else:
+        clean(repository, int(seed))
+    print("operations", sum(store.counts.values()), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
