@@ -96,8 +96,8 @@ class ManagementCanister:
 
     def full_status(self, canister: CanisterId) -> FullStatus:
         """`canister_status`, with the settings, which no snapshot holds."""
-        arg = encode([types.CANISTER], [{"canister_id": _principal(canister)}])
-        return status_from_candid(self._read(canister, "canister_status", arg, types.STATUS))
+        found = self._read(canister, "canister_status", _about(canister), types.STATUS)
+        return status_from_candid(found)
 
     def stop(
         self, canister: CanisterId, *, timeout_s: float, before_send: BeforeSend | None = None
@@ -107,11 +107,10 @@ class ManagementCanister:
         Raises:
             UnknownOutcomeError: also when `timeout_s` passed: the canister may be stopping.
         """
-        arg = encode([types.CANISTER], [{"canister_id": _principal(canister)}])
         self._change(
             canister,
             "stop_canister",
-            arg,
+            _about(canister),
             before_send=before_send,
             expiry_s=HELD_EXPIRY_S,
             timeout_s=timeout_s,
@@ -119,11 +118,10 @@ class ManagementCanister:
 
     def start(self, canister: CanisterId, *, before_send: BeforeSend | None = None) -> None:
         """`start_canister`; a running canister is left as it is."""
-        arg = encode([types.CANISTER], [{"canister_id": _principal(canister)}])
         self._change(
             canister,
             "start_canister",
-            arg,
+            _about(canister),
             before_send=before_send,
             expiry_s=HELD_EXPIRY_S,
             timeout_s=START_TIMEOUT_S,
@@ -170,8 +168,7 @@ class ManagementCanister:
 
     def list_snapshots(self, canister: CanisterId) -> tuple[CanisterSnapshot, ...]:
         """`list_canister_snapshots`, oldest first."""
-        arg = encode([types.CANISTER], [{"canister_id": _principal(canister)}])
-        found = self._read(canister, "list_canister_snapshots", arg, types.SNAPSHOTS)
+        found = self._read(canister, "list_canister_snapshots", _about(canister), types.SNAPSHOTS)
         told = [_snapshot(each) for each in found]
         return tuple(sorted(told, key=lambda each: (each.taken_at_ns or 0, each.snapshot_id)))
 
@@ -318,13 +315,11 @@ class ManagementCanister:
 
     def clear_chunk_store(self, canister: CanisterId) -> None:
         """`clear_chunk_store`."""
-        arg = encode([types.CANISTER], [{"canister_id": _principal(canister)}])
-        self._change(canister, "clear_chunk_store", arg)
+        self._change(canister, "clear_chunk_store", _about(canister))
 
     def delete_canister(self, canister: CanisterId) -> None:
         """`delete_canister`; it has to be stopped."""
-        arg = encode([types.CANISTER], [{"canister_id": _principal(canister)}])
-        self._change(canister, "delete_canister", arg)
+        self._change(canister, "delete_canister", _about(canister))
 
     def _change(
         self,
@@ -372,6 +367,10 @@ def _one(type_: Type, reply: bytes) -> Value:
 
 def _principal(canister: CanisterId) -> Principal:
     return Principal.from_text(canister)
+
+
+def _about(canister: CanisterId) -> bytes:
+    return encode([types.CANISTER], [{"canister_id": _principal(canister)}])
 
 
 def _snapshot_bytes(snapshot: SnapshotId) -> bytes:
