@@ -11,7 +11,19 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from dfx_backup import __version__
-from dfx_backup.cli import context, crash, doctor, estimate, output, parent, recover, snapshot
+from dfx_backup.cli import (
+    backup,
+    context,
+    crash,
+    doctor,
+    estimate,
+    output,
+    parent,
+    recover,
+    repository,
+    retention,
+    snapshot,
+)
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Connector, Session, require_command
 from dfx_backup.errors import BackupError, IncompleteError, InterruptedRunError, UsageError
@@ -28,6 +40,9 @@ app = typer.Typer(
 )
 app.add_typer(snapshot.group, name="snapshot")
 recover.register(app)
+repository.register(app)
+backup.register(app)
+retention.register(app)
 doctor.register(app)
 estimate.register(app)
 

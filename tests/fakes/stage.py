@@ -8,7 +8,8 @@ assert stage.envelope["data"]["consistency"] == "consistent"
 
 import io
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ class Stage:
         subnet: the canisters.
         capabilities: what the driver can do.
         fails: raised instead of reaching a canister, when set.
+        random: the source of ids and keys.
         asked: each request for a canister, as (name, changes, restores).
         stdout: what the last run printed.
         stderr: what the last run told.
@@ -78,6 +80,7 @@ class Stage:
         self.fails: BaseException | None = None
         self.asked: list[tuple[str, bool, bool]] = []
         self.names: dict[str, CanisterId] = {}
+        self.random: Callable[[int], bytes] = os.urandom
         self.stdout = self.stderr = ""
 
     @property
@@ -106,6 +109,11 @@ class Stage:
             "stderr": Terminal(real=typed is not None),
             "clock": StageClock(self.subnet.clock),
             "process_id": 4711,
+            "hostname": "stage",
+            "username": "tester",
+            "user_id": 1000,
+            "group_id": 1000,
+            "random": self.random,
         }
         return Surroundings(**(values | more))
 
