@@ -105,9 +105,10 @@ def back_up(
     time: float = 1_780_000_000.0,
     canister: str = "aaaaa-aa",
     tags: tuple[str, ...] = (),
+    wait_s: float = 0.0,
 ) -> Commit:
     """One backup with these files."""
-    with repository.writer() as writer:
+    with repository.writer(wait_s=wait_s) as writer:
         for name, data in files.items():
             file = writer.file(name, len(data))
             for offset in range(0, len(data), 4 * PAGE):

@@ -1,11 +1,13 @@
 """A process that works on a repository, and may kill itself in the middle of any store operation.
 
-python -m tests.fakes.repository_child ROOT WORK SEED [KILL_AT]
+python -m tests.fakes.repository_child ROOT create|prune SEED [KILL_AT]
+python -m tests.fakes.repository_child ROOT writes|prunes SEED COUNT
 """
 
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 from dfx_backup.repository.forget import forget
@@ -13,7 +15,7 @@ from dfx_backup.repository.local import LocalStore
 from dfx_backup.repository.prune import prune
 from dfx_backup.repository.repository import Repository
 from tests.fakes.faulty_store import FaultyStore
-from tests.fakes.repositories import PAGE, back_up, noise, pages, reopened
+from tests.fakes.repositories import PAGE, back_up, noise, pages, reopened, this_machine
 
 KEPT = 3
 
@@ -46,8 +48,39 @@ def clean(repository: Repository, _seed: int) -> None:
     print("pruned", flush=True)
 
 
+def writes(repository: Repository, seed: int, count: int) -> None:
+    """Several backups, of which those with odd numbers may be forgotten."""
+    for number in range(seed, seed + count):
+        tags = (f"seed-{number}",)
+        commit = back_up(repository, files(number), time=1.7e9 + number, tags=tags, wait_s=60)
+        print("committed", commit.snapshot_id, number, flush=True)
+        time.sleep(0.05)
+
+
+def prunes(repository: Repository, count: int) -> None:
+    """Several prunes, with locks as the only thing that protects what others are writing."""
+    removed = 0
+    for _ in range(count):
+        with repository.lock(exclusive=True, wait_s=60) as lock:
+            there = [(each.snapshot_id, each.tags) for each in repository.snapshots()]
+            odd = [each for each, tags in there if tags and tags[0][-1] in "13579"]
+            forget(repository, odd, lock=lock)
+        report = prune(repository, max_unused=0, keep_younger_s=-60, wait_s=60)
+        removed += report.packs_removed
+        time.sleep(0.1)
+    print("pruned", removed, flush=True)
+
+
 def main(root: str, work: str, seed: str, kill_at: str = "0") -> None:
     store = FaultyStore(LocalStore(Path(root)))
+    if work in ("writes", "prunes"):
+        # Others are at work too: the pause before a second look at the locks is needed.
+        repository = reopened(store, this_machine(sleep=time.sleep))
+        if work == "writes":
+            writes(repository, int(seed), int(kill_at))
+        else:
+            prunes(repository, int(kill_at))
+        return
     repository = reopened(store)
     left = int(kill_at)
 
