@@ -80,7 +80,7 @@ class OrderedHash:
         self._patience_s = patience_s
         self._changed = threading.Condition()
         self._hash = hashlib.sha256()
-        self._frontier = 0
+        self._frontier = self._taken = 0
         # A part without its bytes (None) is to be read again; a hole is its length.
         self._waiting: dict[int, tuple[int, bytes | bytearray | None]] = {}
         self._holes: set[int] = set()
@@ -158,7 +158,7 @@ class OrderedHash:
     def _check(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self._size:
             raise ValueError(f"{length} bytes at {offset} of a file of {self._size}")
-        if offset < self._frontier or offset in self._waiting:
+        if offset < self._taken or offset in self._waiting:
             raise ValueError(f"{length} bytes at {offset} come twice")
 
     def _room(self, offset: int, length: int) -> bool:
@@ -176,6 +176,7 @@ class OrderedHash:
             return None
         del self._waiting[self._frontier]
         self._holes.discard(self._frontier)
+        self._taken = self._frontier + found[0]
         return found
 
     def _drain(self) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dfx_backup.repository.compression import StreamCompressor, compress
 from dfx_backup.repository.index_object import MOST_BLOBS, encode_index
 from dfx_backup.repository.layout import BlobKind, ObjectKind
-from dfx_backup.repository.packs import FinishedPack, PackBuilder, decode_header
+from dfx_backup.repository.packs import BUFFER_BYTES, FinishedPack, PackBuilder, decode_header
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.store import Buffer
 
@@ -63,7 +63,7 @@ class PackWriter:
         self._lock = threading.Lock()
         self._indexing = threading.Lock()
         self._buffers: list[bytearray] = []
-        self._builders = {kind: self._new_builder() for kind in BlobKind}
+        self._builders = {kind: PackBuilder(self._new_buffer) for kind in BlobKind}
         self._claimed: set[tuple[BlobKind, bytes]] = set()
         self._used: set[int] = set()
         self._slots = threading.Semaphore(uploads)
@@ -146,7 +146,7 @@ class PackWriter:
             self.totals.new_raw_bytes += raw_length
             self.totals.new_sealed_bytes += builder.size - before
             if builder.full:
-                full, self._builders[kind] = builder, self._new_builder()
+                full, self._builders[kind] = builder, PackBuilder(self._new_buffer)
         if full is not None:
             self._upload(full)
 
@@ -158,7 +158,7 @@ class PackWriter:
         """
         with self._lock:
             builders = [builder for builder in self._builders.values() if len(builder)]
-            self._builders = {kind: self._new_builder() for kind in BlobKind}
+            self._builders = {kind: PackBuilder(self._new_buffer) for kind in BlobKind}
         for builder in builders:
             self._upload(builder)
         while True:
@@ -202,8 +202,8 @@ class PackWriter:
         """Wait for uploads and end the threads; what was not flushed is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _new_builder(self) -> PackBuilder:
-        return PackBuilder(self._buffers.pop() if self._buffers else None)
+    def _new_buffer(self) -> bytearray:
+        return self._buffers.pop() if self._buffers else bytearray(BUFFER_BYTES)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

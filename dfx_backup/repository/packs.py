@@ -5,7 +5,7 @@ restic's doc/design.rst, "Pack Format". Lengths are little-endian 32-bit numbers
 
 import hashlib
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,16 +84,17 @@ class PackBuilder:
     """Gathers sealed blobs of one kind; not safe to use from several threads.
 
     Args:
-        buffer: `BUFFER_BYTES` that a pack before does not need any more; None makes new ones.
+        new_buffer: gives `BUFFER_BYTES` when the first blob comes, perhaps those of a pack before.
 
     Attributes:
         buffer: what a later pack may use when this one is written, if any was needed.
         size: bytes of the blobs so far.
     """
 
-    def __init__(self, buffer: bytearray | None = None) -> None:
+    def __init__(self, new_buffer: Callable[[], bytearray] | None = None) -> None:
         # Small blobs are copied together: thousands of them would leave the memory in crumbs.
-        self.buffer = buffer
+        self.buffer: bytearray | None = None
+        self._new_buffer = new_buffer or (lambda: bytearray(BUFFER_BYTES))
         self.size = 0
         self._begin = self._end = 0
         self._pieces: list[Buffer] = []
@@ -141,7 +142,7 @@ class PackBuilder:
 
     def _append(self, piece: Buffer) -> None:
         if self.buffer is None:
-            self.buffer = bytearray(BUFFER_BYTES)
+            self.buffer = self._new_buffer()
         end = self._end + len(piece)
         if len(piece) < _LARGE_BYTES and end <= len(self.buffer):
             self.buffer[self._end : end] = piece

@@ -238,7 +238,8 @@ def _groups(wanted: list[_Wanted], pack_end: Callable[[int], int]) -> Iterator[l
 
 def _requests(blobs: list[_Wanted], pack_end: int) -> Iterator[list[_Wanted]]:
     """Cut blobs of one pack, sorted by offset, into requests."""
-    whole = _WHOLE_SHARE * sum(each.place.length for each in blobs) > pack_end
+    lengths = {each.place.offset: each.place.length for each in blobs}
+    whole = _WHOLE_SHARE * sum(lengths.values()) > pack_end
     group: list[_Wanted] = []
     for each in blobs:
         if group:
