@@ -1,5 +1,6 @@
 """The folder of a download while it is not finished: who has it, what it is, what is in it."""
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,7 @@ class DownloadFolder:
             place = cls(folder, what, Journal.open(folder / JOURNAL_NAME))
         except BaseException:
             if made:
-                folder.rmdir()
+                _remove_empty(folder)
             raise
         try:
             place.check_header()
@@ -156,7 +157,7 @@ class DownloadFolder:
             self._journal.remove()
         self._journal.close()
         if self._journal.header is None and remove_folder:
-            self.folder.rmdir()
+            _remove_empty(self.folder)
 
 
 def finished_download(folder: Path, what: BackupIdentity) -> DownloadReport | None:
@@ -195,6 +196,11 @@ def finished_download(folder: Path, what: BackupIdentity) -> DownloadReport | No
         seconds=0.0,
         window=0,
     )
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # somebody else has put something in
+        folder.rmdir()
 
 
 def _identity(what: BackupIdentity) -> dict[str, str]:

@@ -111,6 +111,9 @@ class NewSnapshot:
         except UnknownOutcomeError as error:
             self._progress.retry(error.message)
             return self._settle()
+        except NetworkError:
+            self._state.never_made()
+            raise
 
     def _settle(self) -> SnapshotId | None:
         """Find out what became of the call: the list of snapshots tells.

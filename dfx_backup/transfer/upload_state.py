@@ -61,7 +61,11 @@ class UploadState:
         state = cls(journal)
         try:
             state.read(_header(target, plan, choices), target)
-            yield state
+            try:
+                yield state
+            finally:
+                if state.snapshot is None and state.expires_at is None:
+                    journal.remove()  # nothing was made, nothing is under way
         finally:
             if not state.left_behind:
                 journal.close()
@@ -103,6 +107,10 @@ class UploadState:
         """The call that makes it is about to leave."""
         self.expires_at = max(self.expires_at or 0.0, call.expires_at)
         self._journal.add({"expires_at": self.expires_at}, sync=True)
+
+    def never_made(self) -> None:
+        """The call that makes it was refused: there is no new snapshot, and none will come."""
+        self.intend(self.before)
 
     def fills(self, snapshot: SnapshotId, *, compare: bool = False) -> None:
         """The snapshot is there and gets the data."""

@@ -48,6 +48,7 @@ PATH = Path("metadata.json")
 # Floats
 
 
+@settings(deadline=None)
 @given(st.integers(0, (1 << 64) - 1))
 def test_a_double_reads_back_and_is_as_short_as_can_be(bits: int) -> None:
     text = float_text(bits, F64)
@@ -59,6 +60,7 @@ def test_a_double_reads_back_and_is_as_short_as_can_be(bits: int) -> None:
     assert len(_digits(text)) <= len(_digits(repr(value)))
 
 
+@settings(deadline=None)
 @given(st.integers(0, (1 << 32) - 1))
 def test_a_single_reads_back_and_no_shorter_text_does(bits: int) -> None:
     text = float_text(bits, F32)
@@ -110,6 +112,7 @@ metadata = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(metadata)
 def test_metadata_is_json_and_reads_back(told: SnapshotMetadata) -> None:
     text = metadata_json.to_json(told)
@@ -136,6 +139,7 @@ KEYS = (
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), json_values))
 def test_garbage_in_a_folder_is_a_problem_and_never_a_crash(changes: dict[str, Any]) -> None:
     slices = MemorySlices()
@@ -187,6 +191,7 @@ def _model(pattern: str) -> list[tuple[int, int]]:
 # The journal
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers() | st.text() | st.lists(st.integers()), max_size=6), st.data())
 def test_a_journal_cut_anywhere_keeps_a_beginning(steps: list[Any], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as name:

@@ -207,6 +207,15 @@ def test_refusals_end_it_at_once(stage: Stage, code: str) -> None:
     assert stage.slices.count("upload_data") == 1
 
 
+@pytest.mark.parametrize("method", ["list", "upload_metadata"])
+def test_a_snapshot_that_was_refused_leaves_nothing_behind(stage: Stage, method: str) -> None:
+    stage.slices.fail(method, lambda: reject("IC0512"))
+    with pytest.raises(RejectError):
+        stage.upload()
+    assert list(stage.target.state.parent.iterdir()) == []
+    assert stage.made() == []
+
+
 # A write whose answer was lost
 
 
