@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from dfx_backup.repository.compression import StreamCompressor, compress
 from dfx_backup.repository.index_object import MOST_BLOBS, encode_index
 from dfx_backup.repository.layout import BlobKind, ObjectKind
-from dfx_backup.repository.packs import BUFFER_BYTES, FinishedPack, PackBuilder, decode_header
+from dfx_backup.repository.packs import FinishedPack, PackBuilder, decode_header, new_buffer
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.store import Buffer
 
@@ -62,7 +62,7 @@ class PackWriter:
         self._machine = repository.machine
         self._lock = threading.Lock()
         self._indexing = threading.Lock()
-        self._buffers: list[bytearray] = []
+        self._buffers: list[memoryview] = []
         self._builders = {kind: PackBuilder(self._new_buffer) for kind in BlobKind}
         self._claimed: set[tuple[BlobKind, bytes]] = set()
         self._used: set[int] = set()
@@ -202,8 +202,8 @@ class PackWriter:
         """Wait for uploads and end the threads; what was not flushed is dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _new_buffer(self) -> bytearray:
-        return self._buffers.pop() if self._buffers else bytearray(BUFFER_BYTES)
+    def _new_buffer(self) -> memoryview:
+        return self._buffers.pop() if self._buffers else new_buffer()
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

@@ -4,6 +4,7 @@ restic's doc/design.rst, "Pack Format". Lengths are little-endian 32-bit numbers
 """
 
 import hashlib
+import mmap
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -84,17 +85,17 @@ class PackBuilder:
     """Gathers sealed blobs of one kind; not safe to use from several threads.
 
     Args:
-        new_buffer: gives `BUFFER_BYTES` when the first blob comes, perhaps those of a pack before.
+        make_buffer: gives `BUFFER_BYTES` when the first blob comes, perhaps those of a pack before.
 
     Attributes:
         buffer: what a later pack may use when this one is written, if any was needed.
         size: bytes of the blobs so far.
     """
 
-    def __init__(self, new_buffer: Callable[[], bytearray] | None = None) -> None:
+    def __init__(self, make_buffer: Callable[[], memoryview] | None = None) -> None:
         # Small blobs are copied together: thousands of them would leave the memory in crumbs.
-        self.buffer: bytearray | None = None
-        self._new_buffer = new_buffer or (lambda: bytearray(BUFFER_BYTES))
+        self.buffer: memoryview | None = None
+        self._make_buffer = make_buffer or new_buffer
         self.size = 0
         self._begin = self._end = 0
         self._pieces: list[Buffer] = []
@@ -142,7 +143,7 @@ class PackBuilder:
 
     def _append(self, piece: Buffer) -> None:
         if self.buffer is None:
-            self.buffer = self._new_buffer()
+            self.buffer = self._make_buffer()
         end = self._end + len(piece)
         if len(piece) < _LARGE_BYTES and end <= len(self.buffer):
             self.buffer[self._end : end] = piece
@@ -154,8 +155,13 @@ class PackBuilder:
 
     def _close_run(self) -> None:
         if self.buffer is not None and self._end > self._begin:
-            self._pieces.append(memoryview(self.buffer)[self._begin : self._end])
+            self._pieces.append(self.buffer[self._begin : self._end])
             self._begin = self._end
+
+
+def new_buffer() -> memoryview:
+    """Room for a pack that costs nothing before it is used."""
+    return memoryview(mmap.mmap(-1, BUFFER_BYTES))
 
 
 def encode_header(blobs: Iterable[PackedBlob]) -> bytes:
