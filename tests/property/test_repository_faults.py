@@ -101,6 +101,22 @@ def test_a_store_that_stays_broken_is_told_and_nothing_is_lost(base: Base, fault
         proves_sound(moved(base.repository, store), {base.first: FIRST, base.third: THIRD})
 
 
+@pytest.mark.parametrize("fault", WRITE_FAULTS)
+@pytest.mark.parametrize("kind", ["data/", "index/", "snapshots/"])
+def test_what_one_run_could_not_list_the_next_does_not_take_for_stored(
+    base: Base, fault: Fault, kind: str
+) -> None:
+    store = base.copy()
+    faulty = FaultyStore(store)
+    faulty.add("put", fault, times=FOREVER, match=lambda name: name.startswith(kind))
+    repository = moved(base.repository, faulty)
+    with pytest.raises(BackupError):
+        back_up(repository, SECOND)
+    faulty.switches.clear()
+    commit = back_up(repository, SECOND)
+    proves_sound(moved(base.repository, store), {commit.snapshot_id: SECOND, base.first: FIRST})
+
+
 def _forget(repository: Repository, base: Base) -> None:
     forget(repository, [base.third])
 
