@@ -100,14 +100,15 @@ def imported(result: ImportResult, repository: str) -> Report:
     record, details = result.record, result.record.backup
     assert details is not None  # it was made by us
     identity = record.identity
+    place = text.place(details.canister_name, identity.canister_id, details.network_name)
     lines = text.facts(
         (
             ("Backup", details.backup_id),
-            ("Canister", text.place(details.canister_name, identity.canister_id, _on(details))),
+            ("Canister", place),
             ("Taken", text.moment(details.taken_at_ns)),
             ("Folder", f"made by {result.kind.value}"),
-            ("Size", text.size(result.stats.raw_bytes)),
-            ("New", f"{text.size(result.stats.new_bytes)}, {text.size(_stored(result))} stored"),
+            ("Size", text.size(details.raw_bytes)),
+            ("New", f"{text.size(details.new_bytes)}, {text.size(details.stored_bytes)} stored"),
             ("Promise", details.consistency.value),
         )
     )
@@ -124,9 +125,9 @@ def imported(result: ImportResult, repository: str) -> Report:
         "consistency": details.consistency.value,
         "level": details.level,
         "ours_only": details.ours_only,
-        "raw_bytes": result.stats.raw_bytes,
-        "new_bytes": result.stats.new_bytes,
-        "stored_bytes": result.stats.stored_bytes,
+        "raw_bytes": details.raw_bytes,
+        "new_bytes": details.new_bytes,
+        "stored_bytes": details.stored_bytes,
         "files": _files_fields(record.files),
     }
     return Report(data=data, lines=lines, warnings=result.warnings)
@@ -254,14 +255,6 @@ def _tool(backup: Backup) -> str:
 
 def _place(backup: Backup) -> str:
     return text.place(backup.canister_name, backup.canister_id, backup.network_name)
-
-
-def _on(details: BackupDetails) -> str:
-    return details.network_name
-
-
-def _stored(result: ImportResult) -> int:
-    return result.stats.stored_bytes
 
 
 def _moment(seconds: float) -> str:

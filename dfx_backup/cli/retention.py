@@ -1,7 +1,7 @@
 """`forget` and `prune`: which backups stay, and the space of those that do not."""
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,32 @@ MaxUnusedOption = Annotated[
 ]
 
 
+GoingArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="BACKUP", help="These go; without one the rules decide.", show_default=False
+    ),
+]
+
+KeepWithinOption = Annotated[
+    str | None,
+    typer.Option("--keep-within", metavar="SPAN", help="Keep all this far back, as in 1y5m7d2h."),
+]
+
+KeepTagOption = Annotated[
+    list[str] | None,
+    typer.Option("--keep-tag", metavar="TAG", help="Keep all with it; with a,b: with both."),
+]
+
+AllowEmptyGroupOption = Annotated[
+    bool, typer.Option("--allow-empty-group", help="The last backup of a canister may go.")
+]
+
+PruneOption = Annotated[bool, typer.Option("--prune", help="Free the space afterwards.")]
+
+_COUNTS = ("last", "hourly", "daily", "weekly", "monthly", "yearly")
+
+
 def register(group: typer.Typer) -> None:
     """Put the commands into the tree."""
     repository_command(group, "forget")(forget)
@@ -40,14 +66,7 @@ def register(group: typer.Typer) -> None:
 def forget(  # noqa: PLR0913 - one parameter for each option
     run: Run,
     choice: RepositoryChoice,
-    backup: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="BACKUP",
-            help="These go; without one the rules decide.",
-            show_default=False,
-        ),
-    ] = None,
+    backup: GoingArgument = None,
     *,
     keep_last: Annotated[int, _keep("last", "backups")] = 0,
     keep_hourly: Annotated[int, _keep("hourly", "hours")] = 0,
@@ -55,63 +74,29 @@ def forget(  # noqa: PLR0913 - one parameter for each option
     keep_weekly: Annotated[int, _keep("weekly", "weeks")] = 0,
     keep_monthly: Annotated[int, _keep("monthly", "months")] = 0,
     keep_yearly: Annotated[int, _keep("yearly", "years")] = 0,
-    keep_within: Annotated[
-        str | None,
-        typer.Option(
-            "--keep-within", metavar="SPAN", help="Keep all this far back, as in 1y5m7d2h."
-        ),
-    ] = None,
-    keep_tag: Annotated[
-        list[str] | None,
-        typer.Option("--keep-tag", metavar="TAG", help="Keep all with it; with a,b: with both."),
-    ] = None,
+    keep_within: KeepWithinOption = None,
+    keep_tag: KeepTagOption = None,
     canister: CanisterOption = None,
-    allow_empty_group: Annotated[
-        bool,
-        typer.Option("--allow-empty-group", help="The last backup of a canister may go."),
-    ] = False,
-    prune_too: Annotated[bool, typer.Option("--prune", help="Free the space afterwards.")] = False,
+    allow_empty_group: AllowEmptyGroupOption = False,
+    prune_too: PruneOption = False,
     max_unused: MaxUnusedOption = "10%",
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> Report:
     """Remove backups that the rules do not keep."""
-    from dfx_backup.cli import repository_view as view
-    from dfx_backup.cli.repository_access import access
-    from dfx_backup.operations.retention import ForgetOptions, forget_backups, plan_forget
-    from dfx_backup.repository.prune import prune as prune_repository
-    from dfx_backup.repository.retention import Policy, Span
-
-    typed = Policy(
-        last=keep_last,
-        hourly=keep_hourly,
-        daily=keep_daily,
-        weekly=keep_weekly,
-        monthly=keep_monthly,
-        yearly=keep_yearly,
-        within=None if keep_within is None else Span.parse(keep_within),
-        tags=tuple(tuple(each.split(",")) for each in keep_tag or ()),
-    )
-    options = ForgetOptions(
-        names=tuple(backup or ()),
-        policy=typed if typed or backup else _policy_of_settings(run),
+    counts = (keep_last, keep_hourly, keep_daily, keep_weekly, keep_monthly, keep_yearly)
+    names, tags = tuple(backup or ()), tuple(keep_tag or ())
+    policy = _policy(run, counts, within=keep_within, tags=tags, named=bool(names))
+    typed = _Forget(
+        names=names,
+        policy=policy,
         canister=canister,
-        network=run.shared.network,
         allow_empty_group=allow_empty_group,
+        max_unused=_fraction(max_unused) if prune_too else None,
+        dry_run=dry_run,
+        yes=yes,
     )
-    unused = _fraction(max_unused)
-    repository = access(run, choice).open()
-    plan = plan_forget(repository, options)
-    if dry_run:
-        return view.forget_plan(plan)
-    if plan.remove:
-        many = f"{len(plan.remove)} backups" if len(plan.remove) > 1 else "one backup"
-        run.confirm(yes=yes, losses=plan.will_be_lost, question=f"Forget {many}")
-    done = forget_backups(repository, plan, options, progress=run.view)
-    pruned = None
-    if prune_too:
-        pruned = prune_repository(repository, progress=run.view, max_unused=unused)
-    return view.forgotten(done, pruned)
+    return _forget(run, choice, typed)
 
 
 def prune(
@@ -132,13 +117,65 @@ def prune(
     return view.prune_report(report)
 
 
-def _policy_of_settings(run: Run) -> "Policy":
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Forget:
+    """`forget` as it was typed; `max_unused` is None when nothing is pruned."""
+
+    names: tuple[str, ...]
+    policy: "Policy"
+    canister: str | None
+    allow_empty_group: bool
+    max_unused: float | None
+    dry_run: bool
+    yes: bool
+
+
+def _forget(run: Run, choice: RepositoryChoice, typed: _Forget) -> Report:
+    from dfx_backup.cli import repository_view as view
+    from dfx_backup.cli.repository_access import access
+    from dfx_backup.operations.retention import ForgetOptions, forget_backups, plan_forget
+    from dfx_backup.repository.prune import prune as prune_repository
+
+    options = ForgetOptions(
+        names=typed.names,
+        policy=typed.policy,
+        canister=typed.canister,
+        network=run.shared.network,
+        allow_empty_group=typed.allow_empty_group,
+    )
+    repository = access(run, choice).open()
+    plan = plan_forget(repository, options)
+    if typed.dry_run:
+        return view.forget_plan(plan)
+    if plan.remove:
+        many = f"{len(plan.remove)} backups" if len(plan.remove) > 1 else "one backup"
+        run.confirm(yes=typed.yes, losses=plan.will_be_lost, question=f"Forget {many}")
+    done = forget_backups(repository, plan, options, progress=run.view)
+    pruned = None
+    if typed.max_unused is not None:
+        pruned = prune_repository(repository, progress=run.view, max_unused=typed.max_unused)
+    return view.forgotten(done, pruned)
+
+
+def _policy(
+    run: Run,
+    counts: tuple[int, ...],
+    *,
+    within: str | None,
+    tags: tuple[str, ...],
+    named: bool,
+) -> "Policy":
+    """The rules on the command line; without any, and without names, those of the settings."""
     from dfx_backup.project.settings import find_settings
     from dfx_backup.repository.retention import Policy, Span
 
+    lists = tuple(tuple(each.split(",")) for each in tags)
+    span = None if within is None else Span.parse(within)
+    numbers: dict[str, Any] = dict(zip(_COUNTS, counts, strict=True))
+    typed = Policy(**numbers, within=span, tags=lists)
     told = find_settings(run.surroundings.cwd).retention
-    if told is None:
-        return Policy()
+    if typed or named or told is None:
+        return typed
     values = asdict(told)
     values["within"] = None if told.within is None else Span.parse(told.within)
     return Policy(**values)

@@ -1,7 +1,7 @@
 """Bring a snapshot's folder into the repository: one that dfx, icp, Juno or this program made."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from dfx_backup.operations.backups import Backups, backup_meta, check_tags
 from dfx_backup.progress import Progress
 from dfx_backup.repository.file_writer import FileRecord as Stored
 from dfx_backup.repository.repository import Repository
-from dfx_backup.repository.writer import Writer, WriteStats
+from dfx_backup.repository.writer import Writer
 from dfx_backup.transfer import backup_json, metadata_json
 from dfx_backup.transfer.backup_details import BackupDetails
 from dfx_backup.transfer.backup_json import BACKUP_NAME, BackupRecord
@@ -69,14 +69,12 @@ class ImportResult:
         record: the new backup's manifest.
         kind: who made the folder.
         restic_id: id of the snapshot object.
-        stats: what it took.
         warnings: what is not known of it, full sentences.
     """
 
     record: BackupRecord
     kind: FolderKind
     restic_id: str
-    stats: WriteStats
     warnings: tuple[str, ...]
 
 
@@ -106,19 +104,11 @@ def import_folder(
     progress.step(f"importing {options.folder}")
     with repository.writer(progress=progress) as writer:
         files, text = _write_files(writer, contents, contents.metadata)
-        told = writer.totals
-        raw = sum(each.size for each in files)
-        details = replace(
-            details,
-            raw_bytes=raw,
-            new_bytes=told.new_raw_bytes,
-            stored_bytes=told.new_sealed_bytes,
-        )
         record = BackupRecord(
             identity=identity,
             files=files,
             globals=contents.metadata.globals,
-            backup=details,
+            backup=with_sizes(details, files, writer),
             extra={} if contents.record is None else contents.record.extra,
         )
         commit = writer.commit(
@@ -129,8 +119,19 @@ def import_folder(
         record=record,
         kind=contents.kind,
         restic_id=commit.snapshot_id,
-        stats=commit.stats,
         warnings=_warnings(contents, details),
+    )
+
+
+def with_sizes(
+    details: BackupDetails, files: Sequence[FileRecord], writer: Writer
+) -> BackupDetails:
+    """The details with what the finished files took; the small files that follow are left out."""
+    return replace(
+        details,
+        raw_bytes=sum(each.size for each in files),
+        new_bytes=writer.totals.new_raw_bytes,
+        stored_bytes=writer.totals.new_sealed_bytes,
     )
 
 

@@ -1,5 +1,6 @@
 """Command lines with a place to run them in: one for each kind of envelope that there is."""
 
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +8,11 @@ from pathlib import Path
 
 from dfx_backup.errors import NetworkError
 from tests.fakes.memory_management import How
+from tests.fakes.snapshot_folder import TAKEN, write_folder
 from tests.fakes.stage import Stage
 
+_RANDOM = re.compile(r'"(restic_id|key_id|removed|lock_id|repository_id)": "[0-9a-f]{64}"')
+"""Hashes of what threads encrypted in an order that nobody knows, and of keys."""
 FIRST = "000000000000000000000000000000000101"
 SECOND = "000000000000000100000000000000000101"
 
@@ -28,7 +32,9 @@ def envelope(case: Case, folder: Path) -> str:
     case.prepare(stage)
     code = stage.run(*case.argv, "--json")
     assert code == case.code, (code, stage.stdout, stage.stderr)
-    return re.sub(re.escape(str(folder)), "FOLDER", stage.stdout)
+    told = re.sub(re.escape(str(folder)), "FOLDER", stage.stdout)
+    told = _RANDOM.sub(r'"\1": "HEX"', told)
+    return re.sub(r"(data/[0-9a-f]{2}/|pack )[0-9a-f]{64}", "PACK", told)
 
 
 def chat(stage: Stage) -> None:
@@ -107,7 +113,92 @@ def too_poor(stage: Stage) -> None:
     stage.subnet[stage.names["chat"]].cycles = 10**6
 
 
+def repository(stage: Stage) -> None:
+    """A place for a repository, without one."""
+    stage.random = random.Random(4).randbytes
+    for name in ("password", "other"):
+        (stage.folder / name).write_text(f"{name}\n")
+    (stage.folder / "dfx-backup.toml").write_text('repository = "repo"\n')
+
+
+def empty_repository(stage: Stage) -> None:
+    repository(stage)
+    assert stage.run("init", *OPEN) == 0
+
+
+def two_backups(stage: Stage) -> None:
+    """Of one canister, a day apart, with one page changed; the first is pinned."""
+    empty_repository(stage)
+    for day in range(2):
+        folder = stage.folder / f"copy-{day}"
+        write_folder(folder, stable={0: b"0", 3: b"%d" % day}, taken_at=TAKEN + day * 86400)
+        assert stage.run("import", str(folder), "--tag", "nightly", *OPEN) == 0
+    assert stage.run("pin", "latest", *OPEN) == 0
+
+
+def folder_of_dfx(stage: Stage) -> None:
+    empty_repository(stage)
+    stage.add("chat")
+    write_folder(stage.folder / "copy", chunks=(b"chunk",), ours=False)
+
+
+def damaged_backup(stage: Stage) -> None:
+    """A bit flips in the only pack of pages."""
+    empty_repository(stage)
+    write_folder(stage.folder / "copy", stable={0: b"0"})
+    assert stage.run("import", "copy", *OPEN) == 0
+    packs = sorted(
+        (stage.folder / "repo" / "data").rglob("*"), key=lambda each: each.stat().st_size
+    )
+    for pack in packs:
+        if pack.is_file():
+            data = bytearray(pack.read_bytes())
+            data[20] ^= 1
+            pack.write_bytes(bytes(data))
+
+
+def two_keys(stage: Stage) -> None:
+    empty_repository(stage)
+    assert stage.run("key", "add", "--new-password-file", "other", *OPEN) == 0
+
+
+OPEN = ("--password-file", "password")
+IDS = ("4946", "459e")
+"""How the ids of both backups begin."""
+KEY = "c37a"
+"""How the id of the second key begins."""
+
 ENVELOPES = {
+    "init": Case(argv=("init", *OPEN), prepare=repository),
+    "list": Case(argv=("list", *OPEN), prepare=two_backups),
+    "list-too-old": Case(argv=("list", "--max-age", "1h", *OPEN), prepare=two_backups, code=3),
+    "list-no-repository": Case(argv=("list", *OPEN), prepare=repository, code=10),
+    "list-wrong-password": Case(
+        argv=("list", "--password-file", "other"), prepare=empty_repository, code=12
+    ),
+    "show": Case(argv=("show", "latest", *OPEN), prepare=two_backups),
+    "diff": Case(argv=("diff", *IDS, *OPEN), prepare=two_backups),
+    "import": Case(argv=("import", "copy", "--canister", "chat", *OPEN), prepare=folder_of_dfx),
+    "export": Case(argv=("export", "latest", "back", *OPEN), prepare=two_backups),
+    "verify": Case(argv=("verify", "--read-data", *OPEN), prepare=two_backups),
+    "verify-damaged": Case(argv=("verify", "--read-data", *OPEN), prepare=damaged_backup, code=20),
+    "forget": Case(argv=("forget", "--keep-last", "1", "--yes", *OPEN), prepare=two_backups),
+    "forget-dry-run": Case(
+        argv=("forget", "--keep-last", "1", "--dry-run", *OPEN), prepare=two_backups
+    ),
+    "prune": Case(argv=("prune", *OPEN), prepare=empty_repository),
+    "prune-dry-run": Case(argv=("prune", "--dry-run", *OPEN), prepare=empty_repository),
+    "pin": Case(argv=("pin", "latest", *OPEN), prepare=two_backups),
+    "unpin": Case(argv=("unpin", "latest", *OPEN), prepare=two_backups),
+    "unlock": Case(argv=("unlock", *OPEN), prepare=empty_repository),
+    "key-add": Case(
+        argv=("key", "add", "--new-password-file", "other", *OPEN), prepare=empty_repository
+    ),
+    "key-list": Case(argv=("key", "list", *OPEN), prepare=empty_repository),
+    "key-remove": Case(argv=("key", "remove", KEY, *OPEN), prepare=two_keys),
+    "key-passwd": Case(
+        argv=("key", "passwd", "--new-password-file", "other", *OPEN), prepare=empty_repository
+    ),
     "snapshot-download": Case(argv=DOWNLOAD, prepare=one_snapshot),
     "snapshot-download-dry-run": Case(argv=(*DOWNLOAD, "--dry-run"), prepare=one_snapshot),
     "snapshot-download-refused": Case(argv=DOWNLOAD, prepare=a_copy, code=60),
