@@ -169,7 +169,7 @@ def _parse(name: str, default: object, value: Any) -> object:  # noqa: ANN401 - 
     return _number(name, value, highest=1.0 if name.endswith("_rate") else None)
 
 
-def _checked(name: str, value: Any, fits: bool, wanted: str) -> Any:  # noqa: ANN401, FBT001
+def _checked(name: str, value: Any, fits: bool, wanted: str) -> Any:  # noqa: ANN401, FBT001 - JSON
     if not fits:
         raise UsageError(f"Fault switch {name!r} takes {wanted}, not {value!r}")
     return value
@@ -180,7 +180,7 @@ def _integer(name: str, value: Any) -> int:  # noqa: ANN401 - decoded JSON
     return int(_checked(name, value, fits, "a whole number, or -1 for no end"))
 
 
-def _number(name: str, value: Any, *, highest: float | None = None) -> float:  # noqa: ANN401
+def _number(name: str, value: Any, *, highest: float | None = None) -> float:  # noqa: ANN401 - JSON
     fits = isinstance(value, (int, float)) and not isinstance(value, bool)
     fits = fits and value >= 0 and (highest is None or value <= highest)
     upper = "" if highest is None else f" of at most {highest:g}"
@@ -235,7 +235,7 @@ def _reject(name: str, value: Any) -> RejectFault:  # noqa: ANN401 - decoded JSO
     return fault
 
 
-def _record(name: str, value: Any, known: set[str]) -> Mapping[str, Any]:  # noqa: ANN401
+def _record(name: str, value: Any, known: set[str]) -> Mapping[str, Any]:  # noqa: ANN401 - JSON
     content = _checked(name, value, isinstance(value, Mapping), "an object")
     unknown = sorted(set(content) - known)
     if unknown:

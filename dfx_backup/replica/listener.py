@@ -141,7 +141,7 @@ class Listener(ThreadingHTTPServer):
         self.server_name = str(self.server_address[0])
         self.server_port = int(self.server_address[1])
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+    def process_request_thread(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in socketserver
         """Serve one connection, which `close_connections` may end."""
         with self._open_lock:
             stopping = self.stopping.is_set()
@@ -156,7 +156,7 @@ class Listener(ThreadingHTTPServer):
             with self._open_lock:
                 self._open.pop(request, None)
 
-    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as in socketserver
         """Answer 500 when it was our fault; clients that go away are nothing to talk about."""
         if isinstance(sys.exception(), OSError):
             _log.debug("connection of %s ended", client_address, exc_info=True)
