@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dfx_backup.errors import BackupError, IncompleteError
-from dfx_backup.model import CanisterId
 from dfx_backup.operations.backup_names import backups_of, find_backup
 from dfx_backup.operations.backups import Backup, Backups, group
 from dfx_backup.repository.repository import Repository
+
+if TYPE_CHECKING:
+    from dfx_backup.model import CanisterId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
