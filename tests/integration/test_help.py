@@ -51,6 +51,16 @@ def test_booleans_have_one_name_and_no_opposite() -> None:
     assert pairs == []
 
 
+def test_help_is_plain_text() -> None:
+    assert {command.rich_markup_mode for _, command in commands()} == {None}
+
+
+def test_what_asks_before_it_acts_can_be_tried_first() -> None:
+    for words, command in commands():
+        names = {name for option in command.params for name in option.opts}
+        assert "--yes" not in names or "--dry-run" in names, words
+
+
 def test_options_stand_on_leaves_only() -> None:
     on_groups = [
         (words, option.opts)
