@@ -67,17 +67,9 @@ class BlobIndex:
 
     def number(self, kind: BlobKind, blob_id: bytes) -> int | None:
         """Number of a blob, in the order in which they were entered, or None."""
-        records, (slots, mask) = self._records, self._table
-        tree = kind is BlobKind.TREE
-        slot = _HASH.unpack_from(blob_id)[0] & mask
-        while entry := int(slots[slot]):
-            at = (entry - 1) * _RECORD.size
-            if records[at : at + ID_BYTES] == blob_id:
-                (word,) = _WORD.unpack_from(records, at + ID_BYTES)
-                if (word & _TREE_BIT != 0) == tree:
-                    return entry - 1
-            slot = (slot + 1) & mask
-        return None
+        slots, mask = self._table
+        entry = slots[self._slot(slots, mask, kind, blob_id)]
+        return entry - 1 if entry else None
 
     def place(self, number: int) -> BlobPlace:
         """Where the blob of that number lies."""
@@ -96,8 +88,7 @@ class BlobIndex:
             end = self.pack_end(number)
             for blob in blobs:
                 end = max(end, blob.offset + blob.length)
-                if self.find(blob.kind, blob.blob_id) is None:
-                    self._add(number, blob)
+                self._add(number, blob)
             self._pack_ends[number] = end
         return number
 
@@ -132,20 +123,37 @@ class BlobIndex:
             compressed = word & _COMPRESSED_BIT != 0
             yield kind, blob_id, BlobPlace(word & _PACK_MASK, offset, length, raw, compressed)
 
+    def _slot(self, slots: "array[int]", mask: int, kind: BlobKind, blob_id: bytes) -> int:
+        """The slot of a blob, or the free one where it belongs."""
+        records, size = self._records, _RECORD.size
+        slot: int = _HASH.unpack_from(blob_id)[0] & mask
+        while entry := slots[slot]:
+            at = (entry - 1) * size
+            if records.startswith(blob_id, at):
+                (word,) = _WORD.unpack_from(records, at + ID_BYTES)
+                if (word & _TREE_BIT != 0) == (kind is BlobKind.TREE):
+                    return slot
+            slot = (slot + 1) & mask
+        return slot
+
     def _add(self, number: int, blob: PackedBlob) -> None:
         slots, mask = self._table
-        if 3 * (len(self) + 1) > 2 * len(slots):
+        entry = len(self._records) // _RECORD.size + 1
+        if 3 * entry > 2 * len(slots):
             self._grow()
             slots, mask = self._table
+        blob_id, kind, offset, length, raw_length, compressed = blob
+        slot = self._slot(slots, mask, kind, blob_id)
+        if slots[slot]:
+            return  # the first place of a blob is the one that counts
         word = number
-        if blob.kind is BlobKind.TREE:
+        if kind is BlobKind.TREE:
             word |= _TREE_BIT
-        if blob.compressed:
+        if compressed:
             word |= _COMPRESSED_BIT
-        record = _RECORD.pack(blob.blob_id, word, blob.offset, blob.length, blob.raw_length)
         # The record comes before the slot that points to it: readers do not wait for us.
-        self._records += record
-        self._enter(slots, mask, blob.blob_id, len(self))
+        self._records += _RECORD.pack(blob_id, word, offset, length, raw_length)
+        slots[slot] = entry
 
     def _grow(self) -> None:
         count = 2 * len(self._table[0])
@@ -157,10 +165,3 @@ class BlobIndex:
                 slot = (slot + 1) & mask
             slots[slot] = entry
         self._table = (slots, mask)
-
-    @staticmethod
-    def _enter(slots: "array[int]", mask: int, blob_id: bytes, entry: int) -> None:
-        slot = _HASH.unpack_from(blob_id)[0] & mask
-        while slots[slot]:
-            slot = (slot + 1) & mask
-        slots[slot] = entry

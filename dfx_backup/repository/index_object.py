@@ -4,6 +4,7 @@ restic's doc/design.rst, "Indexing". One index object lists whole packs, at most
 """
 
 import json
+from binascii import unhexlify
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -69,18 +70,16 @@ def _pack_of(pack: Any) -> IndexedPack:  # noqa: ANN401 - JSON comes as it is
     return IndexedPack(pack_id, tuple(map(_blob_of, pack["blobs"])))
 
 
+_MOST = (1 << 32) - 1
 _KINDS = {kind.value: kind for kind in BlobKind}
 
 
 def _blob_of(blob: Any) -> PackedBlob:  # noqa: ANN401 - JSON comes as it is
-    length = blob["length"]
+    length, offset = blob["length"], blob["offset"]
     raw = blob.get("uncompressed_length", 0)
-    offset = blob["offset"]
-    blob_id = bytes.fromhex(blob["id"])
-    # Numbers that are none raise TypeError here, and texts are not larger than numbers.
-    if len(blob_id) != 32 or not (0 <= offset < 1 << 32 and SEAL_BYTES <= length < 1 << 32):
+    blob_id = unhexlify(blob["id"])
+    # Fractions and texts have no bits and raise TypeError; one negative number makes all negative.
+    if len(blob_id) != 32 or not 0 <= offset | length | raw <= _MOST or length < SEAL_BYTES:
         raise ValueError("a place that is none")
-    if not 0 <= raw < 1 << 32:
-        raise ValueError("a size that is none")
     plain = raw or length - SEAL_BYTES
-    return PackedBlob(blob_id, _KINDS[blob["type"]], offset, length, plain, bool(raw))
+    return PackedBlob(blob_id, _KINDS[blob["type"]], offset, length, plain, raw != 0)

@@ -235,6 +235,8 @@ def test_what_is_no_index_object() -> None:
         ("offset", -1),
         ("offset", 1 << 32),
         ("offset", "1"),
+        ("offset", 1.5),
+        ("uncompressed_length", 2.0),
         ("length", 31),
         ("length", None),
         ("uncompressed_length", -1),
