@@ -56,7 +56,7 @@ def test_every_field_is_described(path: Path) -> None:
     found = sections()
     command = told["command"] or ""
     described = found[""] + found["Fields of every `snapshot` command"]
-    described += found.get(command, "")
+    described += found["Fields of a backup"] + found.get(command, "")
 
     missing = {field for field in fields(told) if f"`{field}`" not in described}
     assert missing == set()
@@ -136,3 +136,16 @@ def test_the_changelog_begins_with_what_is_unreleased() -> None:
 
     assert first is not None
     assert first.group(1) == "Unreleased"
+
+
+def test_every_must_of_the_format_names_a_test_that_exists() -> None:
+    told = text("docs/repository-format.md")
+    rules = re.findall(r"^- (.*?)(?=^- |^#|^$)", told, re.MULTILINE | re.DOTALL)
+    tests = {
+        name
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))
+    }
+
+    assert [rule for rule in rules if "MUST" in rule and "`test_" not in rule] == []
+    assert set(re.findall(r"`(test_\w+)`", told)) - tests == set()

@@ -623,3 +623,17 @@ def test_restic_reads_what_was_imported_and_we_what_it_left(desk: Desk) -> None:
     desk.run("forget", "--keep-last", "1", "--yes")
     assert len(list((desk.repo / "snapshots").iterdir())) == 2  # the note on the other is gone
     restic.run("check", "--read-data")
+
+
+@pytest.mark.judge
+def test_restic_backups_in_the_same_repository_are_left_alone(desk: Desk) -> None:
+    restic = Restic(desk.repo, desk.folder / "restic")
+    restic.run("backup", str(desk.password))
+    desk.bring()
+    desk.bring(1)
+
+    told = desk.run("list")
+    assert (len(told["backups"]), told["strangers"]) == (2, 1)
+    desk.run("forget", "--keep-last", "1", "--yes")
+    assert desk.run("list")["strangers"] == 1
+    assert "1" in desk.text("list").splitlines()[-1]

@@ -1,12 +1,16 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dfx_backup.errors import DamageError, ProjectError
+from dfx_backup.ic.canister_settings import Audience, CanisterSettings, Visibility
 from dfx_backup.ic.snapshot_metadata import GlobalKind, WasmGlobal
+from dfx_backup.model import Consistency
 from dfx_backup.transfer import metadata_json
+from dfx_backup.transfer.backup_details import BackupDetails
 from dfx_backup.transfer.backup_json import BackupRecord, from_json, to_json
 from dfx_backup.transfer.terms import FileRecord
 from tests.fakes.memory_slices import MemorySlices
@@ -28,6 +32,74 @@ def record(*globals_: WasmGlobal | None) -> BackupRecord:
 def test_what_is_written_is_read() -> None:
     told = record(NAN, SIGNALLING, PLAIN, None)
     assert from_json(to_json(told), PATH) == told
+
+
+DETAILS = BackupDetails(
+    backup_id="0f" * 16,
+    network_name="local",
+    taken_at_ns=1_700_000_000_123_456_789,
+    consistency=Consistency.CONSISTENT,
+    set_id="ab" * 16,
+    canister_name="chat",
+    module_hash="cd" * 32,
+    canister_version=7,
+    level=2,
+    ours_only=True,
+    driver="agent",
+    outage_s=1.5,
+    cycles=10**24,
+    cycles_estimate=1,
+    certificate_time=1_700_000_000.0,
+    settings=CanisterSettings(
+        controllers=("aaaaa-aa",),
+        freezing_threshold=10**20,
+        log_visibility=Visibility(audience=Audience.ALLOWED_VIEWERS, viewers=("2vxsx-fae",)),
+        environment_variables=(("A", "b"),),
+    ),
+    candid=(("candid:service", "service : {}"),),
+    raw_bytes=3,
+    new_bytes=2,
+    stored_bytes=1,
+)
+
+
+def test_what_a_backup_knows_is_read_as_it_was_written() -> None:
+    told = replace(record(PLAIN), backup=DETAILS)
+
+    assert from_json(to_json(told), PATH) == told
+
+
+def test_unknown_fields_are_kept_and_written_back() -> None:
+    content = json.loads(to_json(replace(record(PLAIN), backup=DETAILS)))
+    content["newer"] = {"a": [1]}
+    content["backup"]["newer"] = None
+    data = json.dumps(content).encode()
+
+    assert json.loads(to_json(from_json(data, PATH))) == content
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"backup_id": "0F" * 16},
+        {"set_id": "ab"},
+        {"level": 10},
+        {"consistency": "good"},
+        {"cycles": 5},
+        {"cycles": "-5"},
+        {"settings": []},
+        {"settings": {"controllers": "aaaaa-aa"}},
+        {"settings": {"log_visibility": {"audience": "all", "viewers": []}}},
+        {"candid": {"a": 1}},
+        {"ours_only": None},
+    ],
+    ids=str,
+)
+def test_a_section_that_nobody_wrote_is_refused(changes: dict[str, Any]) -> None:
+    content = json.loads(to_json(replace(record(PLAIN), backup=DETAILS)))
+    content["backup"] |= changes
+    with pytest.raises(DamageError, match=r"copy/backup\.json can't be understood"):
+        from_json(json.dumps(content).encode(), PATH)
 
 
 def test_the_bits_that_metadata_json_lacks_are_put_back() -> None:
