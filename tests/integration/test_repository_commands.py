@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from dfx_backup.model import Consistency
 from dfx_backup.repository import keys
 from dfx_backup.repository.keys import Password
 from dfx_backup.repository.layout import ObjectKind
 from dfx_backup.repository.local import LocalStore
 from dfx_backup.repository.machine import Machine, rfc3339
 from dfx_backup.repository.repository import Repository
+from dfx_backup.transfer.backup_details import BackupDetails
 from tests.fakes.repositories import PASSWORD, Restic
 from tests.fakes.snapshot_folder import CANISTER, TAKEN, contents, write_folder
 from tests.fakes.stage import NETWORK_ID, Stage
@@ -480,6 +482,46 @@ def test_a_subset_is_read(desk: Desk) -> None:
     told = desk.run("verify", "--read-data-subset", "50%")
     assert 0 < told["packs_read"] < told["packs"]
     assert not told["backups"][0]["raised"]
+
+
+def test_live_compares_with_the_canister(desk: Desk) -> None:
+    canister = desk.stage.add("chat")
+    details = BackupDetails(
+        backup_id="0f" * 16,
+        network_name="local",
+        taken_at_ns=TAKEN * 10**9,
+        consistency=Consistency.CONSISTENT,
+        canister_name="chat",
+        module_hash="cd" * 32,
+    )
+    desk.bring(canister=canister, backup=details)
+
+    told = desk.run("verify", "--live", code=3)
+    [compared] = told["data"]["live"]
+    assert [each["what"] for each in compared["differences"]] == ["module_hash"]
+    assert compared["differences"][0]["then"] == "cd" * 32
+    assert desk.stage.asked[-1][0] == canister
+    assert "the canister differs now" in desk.text("verify", "chat@latest", "--live", code=3)
+    desk.bring(1)
+    assert desk.run("verify", "--live", code=30)["data"]["live"]  # the other one is nowhere
+
+
+def test_a_set_is_named_as_a_whole(desk: Desk) -> None:
+    for number, canister in enumerate((CANISTER, "ryjl3-tyaaa-aaaaa-aaaba-cai")):
+        details = BackupDetails(
+            backup_id=f"{number:032x}",
+            set_id="5e" * 16,
+            network_name="local",
+            taken_at_ns=TAKEN * 10**9,
+            consistency=Consistency.CONSISTENT,
+        )
+        desk.bring(canister=canister, backup=details)
+
+    assert len(desk.run("verify", "set:5e5e")["backups"]) == 2
+    assert "several" in desk.run("show", "latest", code=60)["errors"][0]["message"]
+    desk.run("verify", "set:", code=2)
+    desk.run("show", "0000", code=2)
+    desk.run("show", f"{CANISTER}@latest")
 
 
 # -- retention ------------------------------------------------------------------------------------
