@@ -74,8 +74,8 @@ class Verification:
         verb = "is" if len(hit) < 2 else "are"
         return DamageError(
             f"{damage[0].message}{more}; {told} {verb} hit",
-            hint="What is not hit can be restored. Make new backups in another repository until this"
-            " one is mended: what it has already, damaged or not, is not stored in it again."
+            hint="What is not hit can be restored. Make new backups in another repository until"
+            " this one is mended: what it has already, damaged or not, is not stored in it again."
             if hit
             else None,
         )

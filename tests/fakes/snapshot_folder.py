@@ -28,7 +28,7 @@ TAKEN = 1_700_000_000
 """Seconds since the epoch."""
 
 
-def write_folder(
+def write_folder(  # noqa: PLR0913 - one parameter for each thing that may differ
     folder: Path,
     *,
     heap: bytes = b"",
