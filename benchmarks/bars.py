@@ -12,6 +12,7 @@ PEAK_MB = 80.0
 PEAK_PER_SLICE_MB = 4.5
 """Allowed for each slice that was in flight at a time."""
 SAME_PEAK = 1.15
+"""Allowed for chance: how many slices are being looked at in the same moment."""
 START_S = 0.3
 
 _OURS, _ICP, _THREE = Ours.name, Icp.name, WindowOfThree.name

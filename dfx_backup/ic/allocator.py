@@ -1,7 +1,7 @@
 """glibc gives freed buffers back to the kernel: with slices of 2 MB dearer than hashing them.
 
 Buffers that are kept are kept by each arena for itself, and with dozens of threads there would be
-many: so few arenas are allowed. They suffice, since Python allocates in one thread at a time.
+many: so there is only one. It suffices, since Python allocates in one thread at a time.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _TRIM_BYTES = 256 * 1024 * 1024
 _MMAP_BYTES = 128 * 1024 * 1024
-_ARENAS = 2
+_ARENAS = 1
 
 
 @functools.cache

@@ -1,5 +1,6 @@
 """One call, from its first byte until its outcome is certain or can't be learnt."""
 
+import threading
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -28,6 +29,8 @@ class Line(Protocol):
     """What a call needs of its session."""
 
     outside: Surroundings
+    checking: threading.Semaphore
+    """Held while an answer is checked, which takes copies of it and nothing but time."""
 
     def send_call(self, request: SignedRequest, effective: Principal, within_s: float) -> Answer:
         """Send a signed call once."""
@@ -137,9 +140,11 @@ class Call:
         before = self._maybe_sent
         self._maybe_sent = True
         if answer.status == 200:
-            found = self._opened(answer.body)
-            del answer  # as large as a slice, and its content has been copied
-            status = None if found is None else self._read_answer(found, sent_before=before)
+            with self._line.checking:
+                found = self._opened(answer.body)
+                del answer  # as large as a slice, and its content has been copied
+                status = None if found is None else self._read_answer(found, sent_before=before)
+                del found
             if status is not None and self._is_settled(status):
                 return status.reply
         return self._follow()

@@ -6,6 +6,7 @@ never happens twice.
 """
 
 import functools
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
@@ -37,6 +38,8 @@ READ_PATIENCE_S = 30.0
 """Seconds for which a read is tried again while errors pass."""
 AFTER_EXPIRY_S = 60.0
 """Seconds for which an unanswered call is followed after its expiry."""
+CHECKS_AT_A_TIME = 4
+"""Answers that are checked at a time: each takes two copies and CPU, so more would help nobody."""
 
 
 class Session:
@@ -53,6 +56,9 @@ class Session:
 
     Raises:
         ProjectError: the URL or the root key is none.
+
+    Attributes:
+        checking: held while the answer to a call is checked.
     """
 
     def __init__(
@@ -68,6 +74,7 @@ class Session:
         keep_buffers()
         self.identity = identity
         self.outside = surroundings or Surroundings()
+        self.checking = threading.Semaphore(CHECKS_AT_A_TIME)
         endpoint = Endpoint.parse(url)
         self.transport = Transport(
             endpoint, timeout_s=timeout_s, proxy=proxy, monotonic=self.outside.monotonic
