@@ -91,6 +91,8 @@ def test_the_readme_names_every_variable() -> None:
     names = set()
     for path in (ROOT / "dfx_backup" / "cli").glob("*.py"):
         names |= set(re.findall(r'"((?:DFX|ICP|XDG)_[A-Z_]+|NO_COLOR|TERM)"', path.read_text()))
+    for path in (ROOT / "dfx_backup" / "repository").glob("s3*.py"):
+        names |= set(re.findall(r'"(AWS_[A-Z_]+)"', path.read_text()))
     readme = text("README.md")
 
     assert names, "the search found nothing: it has to be mended"
