@@ -1,7 +1,9 @@
 """Every error that this program reports, one family per exit code.
 
 `main` catches `BackupError` and turns it into text or JSON. The message names the object and says
-what happened; the hint says what to do next. `docs/exit-codes.md` is tested against these classes.
+what happened; the hint says what to do next. Both are written so that they can be joined to others:
+without a full stop, and in lower case unless a name comes first. `cli.output` makes sentences of
+them. `docs/exit-codes.md` is tested against these classes.
 """
 
 from typing import ClassVar
@@ -24,6 +26,10 @@ class BackupError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def advise(self, more: str) -> None:
+        """Add something to the hint."""
+        self.hint = f"{self.hint.rstrip('.')}; {more}" if self.hint else more
 
 
 class UsageError(BackupError):

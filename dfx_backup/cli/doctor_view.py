@@ -15,7 +15,7 @@ def examined(result: DoctorResult) -> Report:
                     "name": text.clean(found.name),
                     "state": found.state.value,
                     "detail": text.clean(found.detail),
-                    "advice": text.clean(found.advice) if found.advice else None,
+                    "advice": text.sentence(found.advice) if found.advice else None,
                 }
                 for found in result.findings
             ]
@@ -28,7 +28,7 @@ def examined(result: DoctorResult) -> Report:
 
 def _lines(found: Finding) -> tuple[str, ...]:
     head = f"{found.state.upper():<4}  {found.name}: {found.detail}"
-    advice = (f"      {found.advice}",) if found.advice else ()
+    advice = (f"      {text.sentence(found.advice)}",) if found.advice else ()
     return tuple(map(text.clean, (head, *advice)))
 
 
@@ -38,4 +38,4 @@ def _error(found: Finding) -> BackupError:
         (each for each in BackupError.__subclasses__() if each.exit_code == found.exit_code),
         BackupError,
     )
-    return family(f"{found.name}: {found.detail}", hint=found.advice)
+    return family(f"the check '{found.name}' failed: {found.detail}", hint=found.advice)

@@ -102,9 +102,9 @@ def envelope(
 
 def error_lines(error: BackupError) -> Iterator[str]:
     """An error as a person reads it: what happened, then what to do."""
-    yield f"Error: {text.clean(error.message)}"
+    yield f"Error: {text.sentence(error.message)}"
     if error.hint:
-        yield f"Hint: {text.clean(error.hint)}"
+        yield f"Hint: {text.sentence(error.hint)}"
 
 
 def write(stream: TextIO, lines: Sequence[str], *, end: str = "\n") -> OSError | None:
@@ -146,8 +146,8 @@ def _status(code: int, errors: Sequence[BackupError]) -> str:
 def _error_fields(error: BackupError) -> dict[str, Json]:
     return {
         "code": error.code,
-        "message": text.clean(error.message),
-        "hint": text.clean(error.hint) if error.hint else None,
+        "message": text.sentence(error.message),
+        "hint": text.sentence(error.hint) if error.hint else None,
     }
 
 

@@ -14,6 +14,8 @@ _ESCAPES = re.compile(
     r"|\x1b[@-Z\\-_]?"
 )
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+_FIRST_WORD = re.compile(r"[a-z]+(?=[ ,;]|: |'[a-z])")
+_NAMES = frozenset({"dfx", "icp", "restic"})
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 
@@ -24,6 +26,19 @@ def clean(text: str) -> str:
     """
     visible = _CONTROLS.sub("", _ESCAPES.sub("", text.replace("\r\n", "\n")))
     return visible.replace("\t", " ").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def sentence(text: str) -> str:
+    """A message or hint as a sentence: a capital letter first and a full stop last.
+
+    What begins with a name keeps its letters: a tool, or anything that is no plain word.
+    """
+    visible = clean(text)
+    first = _FIRST_WORD.match(visible)
+    if first and first[0] not in _NAMES:
+        visible = visible[0].upper() + visible[1:]
+    closed = not visible or visible.endswith((".", "?", "!", "\u2026")) or "\n" in visible
+    return visible if closed else f"{visible}."
 
 
 def size(count: int | None) -> str:

@@ -15,7 +15,7 @@ _IDENTITY = re.compile(r"The (\S+) identity is not stored securely")
 _MISSING_IDENTITY = re.compile(r"Identity (\S+) does not exist at")
 
 _REJECT_HINTS = {
-    "IC0207": "top the canister up: dfx canister deposit-cycles AMOUNT CANISTER",
+    "IC0207": "top the canister up: `dfx canister deposit-cycles AMOUNT CANISTER`",
     "IC0210": "the subnet limits how fast it takes snapshots; try again in some minutes",
     "IC0512": "use the identity of a controller: `--identity NAME`",
 }

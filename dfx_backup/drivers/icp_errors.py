@@ -19,7 +19,7 @@ from dfx_backup.errors import (
 
 _PANIC_CODE = 101
 _HINTS = {
-    "IC0207": "top the canister up: icp canister top-up --amount AMOUNT CANISTER",
+    "IC0207": "top the canister up: `icp canister top-up --amount AMOUNT CANISTER`",
     "IC0210": "the subnet limits how fast it takes snapshots; try again in some minutes",
     "IC0512": "use the identity of a controller: `--identity NAME`",
 }

@@ -81,11 +81,6 @@ def load_private_key(data: bytes, *, password: str | None, source: str) -> Priva
         raise ProjectError(f"{source} is damaged, or is no private key in PEM form") from None
 
 
-def is_encrypted(data: bytes) -> bool:
-    """Tell whether a PEM file holds an encrypted PKCS#8 key, so that a password is needed."""
-    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in data
-
-
 def _find_key(data: bytes) -> tuple[_Block, bytes | None]:
     """The private key's block, and the curve that an EC PARAMETERS block names."""
     if len(data) > _MAX_FILE:

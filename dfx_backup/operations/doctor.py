@@ -146,7 +146,7 @@ def _pending(run: Runtime) -> list[Finding]:
             name="recovery",
             state=Verdict.FAIL if one.problem else Verdict.WARN,
             detail=one.summary,
-            advice=one.problem.hint if one.problem else f"run: {run.program} recover --all",
+            advice=one.problem.hint if one.problem else f"run `{run.program} recover --all`",
             exit_code=one.problem.exit_code if one.problem else 0,
         )
         for one in left
@@ -206,8 +206,8 @@ def _cycles(target: Target, status: CanisterStatus) -> Finding:
             name=name,
             state=Verdict.FAIL,
             detail=f"{check.top_up:,} cycles are missing for one more snapshot",
-            advice=f"dfx cycles top-up {target.canister_id} {check.top_up}"
-            f" --network {target.network.name}",
+            advice=f"top it up: `dfx cycles top-up {target.canister_id} {check.top_up}"
+            f" --network {target.network.name}`",
             exit_code=RefusedError.exit_code,
         )
     return Finding(name=name, state=Verdict.OK, detail="enough for one more snapshot")

@@ -284,9 +284,9 @@ def _left_behind(run: Runtime, target: Target, before: set[SnapshotId]) -> str |
     try:
         now = target.driver.list_snapshots(target.canister_id)
     except BackupError:
-        return f"look for an unfinished snapshot: {run.command('snapshot list', target)}"
+        return f"look for an unfinished snapshot: `{run.command('snapshot list', target)}`"
     new = [each.snapshot_id for each in now if each.snapshot_id not in before]
     if not new:
         return None
-    words = " and ".join(run.command("snapshot delete", target, each) for each in new)
+    words = " and ".join(f"`{run.command('snapshot delete', target, each)}`" for each in new)
     return f"it may have left an unfinished snapshot, which is billed: {words}"

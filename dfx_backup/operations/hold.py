@@ -196,9 +196,10 @@ class Held:
         """Add to the error that ended the work what is most urgent to know: the canister runs."""
         if not (isinstance(error, BackupError) and self.book.entry.must_run and self.running):
             return
-        runs = f"canister {self._target} runs again"
+        error.advise(f"canister {self._target} runs again")
         pending = self._pending_hint()
-        error.hint = "; ".join(part for part in (error.hint, runs, pending) if part)
+        if pending is not None:
+            error.advise(pending)
 
     def _bring_back(self) -> None:
         run, target = self._run, self._target
@@ -248,7 +249,7 @@ class Held:
     def _pending_hint(self) -> str | None:
         if not self.recovery_pending:
             return None
-        return "run, in some minutes: " + self._run.command("recover", self._target)
+        return f"run, in some minutes, `{self._run.command('recover', self._target)}`"
 
     def _interrupted_text(self) -> str:
         entry, target = self.book.entry, self._target

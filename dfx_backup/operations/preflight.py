@@ -63,16 +63,14 @@ def require_state(
     if status.state is RunState.STOPPING:
         raise RefusedError(
             f"canister {target} is stopping: somebody sent a stop that is not done yet",
-            hint="wait until it is stopped, or start it again; "
-            + run.command("recover", target)
-            + " offers that",
+            hint="wait until it is stopped, or start it again:"
+            f" `{run.command('recover', target)}` offers that",
         )
     if status.state is RunState.STOPPED and not allow_stopped:
         raise RefusedError(
             f"canister {target} is stopped, and not by a run that this computer knows of",
-            hint="a run on another computer may have been killed: start it with "
-            + run.command("recover", target)
-            + "; --allow-stopped goes on and leaves it stopped",
+            hint="a run on another computer may have been killed: start it with"
+            f" `{run.command('recover', target)}`; --allow-stopped goes on and leaves it stopped",
         )
 
 
@@ -116,8 +114,8 @@ def require_cycles(target: Target, cycles: CyclesCheck) -> tuple[str, ...]:
             f"canister {target} would be frozen by the snapshot's memory: its balance is"
             f" {cycles.balance:,} cycles, and {(cycles.required or 0) + (cycles.cost or 0):,}"
             " are needed; a frozen canister can't be started again",
-            hint=f"top up at least {cycles.top_up:,} cycles: dfx cycles top-up"
-            f" {target.canister_id} {cycles.top_up} --network {target.network.name}",
+            hint=f"top up at least {cycles.top_up:,} cycles: `dfx cycles top-up"
+            f" {target.canister_id} {cycles.top_up} --network {target.network.name}`",
         )
     return ()
 
@@ -140,7 +138,7 @@ def new_entry(run: Runtime, target: Target, found: Survey, kind: RunKind) -> Jou
 def _controller_hint(target: Target) -> str:
     return (
         "use the identity of a controller (--identity), or add yours:"
-        f" dfx canister update-settings {target.canister_id}"
+        f" `dfx canister update-settings {target.canister_id}"
         f" --add-controller {target.principal or 'PRINCIPAL'}"
-        f" --network {target.network.name}"
+        f" --network {target.network.name}`"
     )

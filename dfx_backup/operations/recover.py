@@ -204,7 +204,7 @@ def finish_what_is_over(run: Runtime, target: Target) -> tuple[str, ...]:
 def _must_recover(run: Runtime, target: Target) -> RefusedError:
     return RefusedError(
         f"an interrupted run on canister {target} has to be finished first",
-        hint="run: " + run.command("recover", target),
+        hint=f"Run `{run.command('recover', target)}`.",
     )
 
 
@@ -332,7 +332,7 @@ def _about_load(entry: JournalEntry) -> list[str]:
 def _about_orphans(run: Runtime, target: Target, orphans: tuple[SnapshotId, ...]) -> list[str]:
     return [
         f"Snapshot {orphan} of {target} is new since the interrupted run began and may be its"
-        f" own; if so, delete it with: {run.command('snapshot delete', target, orphan)}."
+        f" own; if so, delete it with `{run.command('snapshot delete', target, orphan)}`."
         for orphan in orphans
     ]
 

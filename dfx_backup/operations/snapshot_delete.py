@@ -25,7 +25,7 @@ def plan_delete(run: Runtime, target: Target, snapshot: SnapshotId) -> DeletePla
     if entry is not None and found.snapshot_id in {entry.snapshot_id, entry.loading}:
         raise RefusedError(
             f"snapshot {found.snapshot_id} of {target} is part of a run that is not finished",
-            hint="run: " + run.command("recover", target),
+            hint=f"Run `{run.command('recover', target)}`.",
         )
     lost = f"Snapshot {found.snapshot_id} of {target}; nothing brings it back."
     warnings: tuple[str, ...] = ()

@@ -178,4 +178,5 @@ def _known_module(
 
 def _again(run: Runtime, target: Target, plan: SnapshotDownloadPlan) -> str:
     words = (plan.snapshot.snapshot_id, "--dir", str(plan.folder), "--resume")
-    return "go on, with what has arrived: " + run.command("snapshot download", target, *words)
+    command = run.command("snapshot download", target, *words)
+    return f"go on, with what has arrived: `{command}`"

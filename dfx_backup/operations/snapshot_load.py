@@ -100,8 +100,7 @@ def _load_or_name(plan: LoadPlan, held: Held, safety: CanisterSnapshot | None) -
         held.load(plan.snapshot.snapshot_id)
     except BackupError as error:
         if safety is not None:
-            kept = f"the state from before is kept in safety snapshot {safety.snapshot_id}"
-            error.hint = f"{error.hint}; {kept}" if error.hint else kept
+            error.advise(f"the state from before is kept in safety snapshot {safety.snapshot_id}")
         raise
 
 

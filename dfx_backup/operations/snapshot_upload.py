@@ -218,6 +218,5 @@ def _load_command(run: Runtime, target: Target, snapshot: SnapshotId) -> str:
 
 def _again(run: Runtime, target: Target, options: UploadOptions) -> str:
     words = ("--dir", str(options.folder), *(("--clone",) if options.clone else ()))
-    return "go on, with what has arrived, by the same command: " + run.command(
-        "snapshot upload", target, *words
-    )
+    command = run.command("snapshot upload", target, *words)
+    return f"go on, with what has arrived, by the same command: `{command}`"

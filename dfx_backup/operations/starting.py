@@ -166,19 +166,19 @@ def down_hint(
 ) -> str:
     """The command that gets the canister running, and for IC0207 what it needs before."""
     canister, network = target.canister_id, target.network.name
-    recover = run.command("recover", target)
+    recover = f"`{run.command('recover', target)}`"
     if target.driver.name is DriverName.DFX:
-        start = f"dfx canister start {canister} --network {network}, then: {recover}"
+        start = f"`dfx canister start {canister} --network {network}`, then {recover}"
     else:
         start = recover
     if not isinstance(error, RejectError) or error.error_code != "IC0207":
-        return f"run: {start}"
+        return f"run {start}"
     amount = _missing_cycles(error.reject_message) or top_up
     if amount is None:
-        return f"top the canister up with cycles first, then run: {start}"
+        return f"top the canister up with cycles first, then run {start}"
     return (
-        f"top up first: dfx cycles top-up {canister} {amount} --network {network};"
-        f" then run: {start}"
+        f"top up first: `dfx cycles top-up {canister} {amount} --network {network}`;"
+        f" then run {start}"
     )
 
 

@@ -134,8 +134,8 @@ class Taker:
             f"it is not known whether the snapshot of {self.target} was taken: {error.message}",
             request_id=error.request_id,
             expires_at=error.expires_at,
-            hint="it may still appear; run, in some minutes: "
-            + self.run.command("recover", self.target),
+            hint="it may still appear; run, in some minutes,"
+            f" `{self.run.command('recover', self.target)}`",
         )
 
 

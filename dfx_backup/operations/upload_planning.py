@@ -198,8 +198,8 @@ def _balance(target: Target, planned: SnapshotUploadPlan, *, resumed: bool) -> t
         return (f"The rest may be too much: {told}.",)
     raise RefusedError(
         told,
-        hint=f"top up at least {check.top_up:,} cycles: dfx cycles top-up"
-        f" {target.canister_id} {check.top_up} --network {target.network.name}",
+        hint=f"top up at least {check.top_up:,} cycles: `dfx cycles top-up"
+        f" {target.canister_id} {check.top_up} --network {target.network.name}`",
     )
 
 

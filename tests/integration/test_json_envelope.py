@@ -1,6 +1,7 @@
 """`--json` prints exactly one envelope, whatever happens."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_without_json_a_wrong_line_leaves_stdout_empty(tmp_path: Path) -> None:
     assert stage.run("snapshot", "create") == 2
     assert stage.stdout == ""
     assert stage.stderr == (
-        "Error: Missing argument 'CANISTER'\nHint: See `dfx-backup snapshot create --help`.\n"
+        "Error: Missing argument 'CANISTER'.\nHint: See `dfx-backup snapshot create --help`.\n"
     )
 
 
@@ -120,3 +121,13 @@ def test_warnings_go_to_stderr_or_into_the_envelope(tmp_path: Path) -> None:
     assert stage.run("snapshot", "create", "chat", "--live", "--json") == 0
     assert stage.envelope["data"]["warnings"] == told
     assert "Warning" not in stage.stderr
+
+
+@pytest.mark.parametrize("name", sorted(cases.ENVELOPES))
+def test_errors_are_told_in_sentences(name: str) -> None:
+    for error in json.loads((GOLDEN / f"{name}.json").read_text())["errors"]:
+        for told in filter(None, (error["message"], error["hint"])):
+            assert told.endswith((".", "?")), told
+            assert not re.match(r"(?!dfx |icp )[a-z]+ ", told), told
+            assert ".." not in told, told
+            assert not re.search(r"run:? dfx", told), told  # a command stands in backticks

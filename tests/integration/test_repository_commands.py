@@ -552,7 +552,7 @@ def test_the_rules_may_stand_in_the_settings(desk: Desk) -> None:
     assert len(desk.run("forget", "--dry-run")["plan"]["remove"]) == 1
     (desk.folder / "dfx-backup.toml").write_text("")
 
-    assert "nothing says" in desk.run("forget", code=2)["errors"][0]["message"]
+    assert "Nothing says" in desk.run("forget", code=2)["errors"][0]["message"]
 
 
 def test_the_last_of_a_canister_stays(desk: Desk) -> None:

@@ -307,7 +307,7 @@ class TestCorruption:
         code, told = download(project, planted, "--concurrency", "1")
 
         assert code == 20
-        assert "the snapshot's module has SHA-256" in error(told)
+        assert "The snapshot's module has SHA-256" in error(told)
         assert not (project.folder / "copy" / "metadata.json").exists()
 
     def test_of_a_chunk(self, project: TransferProject, planted: SnapshotId) -> None:
@@ -317,7 +317,7 @@ class TestCorruption:
         code, told = download(project, planted, "--concurrency", "1")
 
         assert code == 50
-        assert "other bytes came than the Wasm chunk" in error(told)
+        assert "Other bytes came than the Wasm chunk" in error(told)
 
     def test_of_what_was_uploaded(self, project: TransferProject) -> None:
         copied(project, project.plant(stable={0: DATA}, stable_size=6 * MIB))
@@ -491,8 +491,8 @@ class TestUpload:
         code, told = upload(project)
 
         assert code == 60
-        assert "uploading to note costs about" in error(told)
-        assert "top up at least" in told["errors"][0]["hint"]
+        assert "Uploading to note costs about" in error(told)
+        assert "Top up at least" in told["errors"][0]["hint"]
         assert len(project.canister.snapshots) == 1
 
     def test_a_hook_status_that_disagrees_is_left_out(self, project: TransferProject) -> None:

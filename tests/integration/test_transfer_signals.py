@@ -73,7 +73,7 @@ def test_a_download_is_resumed(
     assert error["code"] == "interrupted"
     assert error["hint"].endswith(
         f"snapshot download {project.canister_id} {planted}"
-        f" --dir {project.folder}/copy --resume --network local --identity alice --driver agent"
+        f" --dir {project.folder}/copy --resume --network local --identity alice --driver agent`."
     )
     code, told = project.run(*words)
     assert code == 60

@@ -29,7 +29,7 @@ def test_version(stage: Stage, argv: list[str]) -> None:
 @pytest.mark.parametrize("argv", [[], ["--dfx-cache-path", "/c"]])
 def test_no_command_points_to_the_help(stage: Stage, argv: list[str]) -> None:
     assert stage.run(*argv) == 2
-    assert stage.stderr.startswith("Error: No command was given\nHint: See `")
+    assert stage.stderr.startswith("Error: No command was given.\nHint: See `")
 
 
 def test_started_by_dfx_hints_name_dfx(stage: Stage) -> None:
@@ -40,7 +40,7 @@ def test_started_by_dfx_hints_name_dfx(stage: Stage) -> None:
 def test_an_option_before_the_command_is_told_where_to_stand(stage: Stage) -> None:
     assert stage.run("snapshot", "--identity", "alice", "create", "chat") == 2
     assert stage.stderr == (
-        "Error: No such option: --identity\n"
+        "Error: No such option: --identity.\n"
         "Hint: Options stand behind the whole command. See `dfx-backup snapshot --help`.\n"
     )
 

@@ -83,7 +83,7 @@ def test_the_envelope_has_its_fields_in_order_and_clean_text() -> None:
         "status": "error",
         "exit_code": 60,
         "data": {"a": [1, 2], "warnings": ["w", "x"]},
-        "errors": [{"code": "refused", "message": "no!", "hint": "try again"}],
+        "errors": [{"code": "refused", "message": "no!", "hint": "Try again."}],
     }
     assert list(json.loads(told)) == [
         "output_version",

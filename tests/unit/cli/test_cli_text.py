@@ -81,3 +81,24 @@ def test_tables_align_and_cells_are_cleaned() -> None:
 
 def test_facts_stand_below_one_another() -> None:
     assert text.facts([("A", "1"), ("Long", "2\x07")]) == ("A     1", "Long  2")
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("canister chat is empty", "Canister chat is empty."),
+        ("it's over", "It's over."),
+        ("http://x does not answer", "http://x does not answer."),
+        ("network: it is down", "Network: it is down."),
+        ("run `dfx-backup recover chat`", "Run `dfx-backup recover chat`."),
+        ("Is the network running?", "Is the network running?"),
+        ("dfx has no identity 'x'", "dfx has no identity 'x'."),
+        ("take_canister_snapshot was refused", "take_canister_snapshot was refused."),
+        ("dfx.json can't be read", "dfx.json can't be read."),
+        ("`zz` is no id", "`zz` is no id."),
+        ("dfx failed:\nno such canister", "dfx failed:\nno such canister"),
+        ("", ""),
+    ],
+)
+def test_messages_become_sentences(written: str, told: str) -> None:
+    assert text.sentence(written) == told
