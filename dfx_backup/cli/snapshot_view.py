@@ -29,7 +29,7 @@ def create_plan(plan: CreatePlan) -> Report:
         (
             ("Canister", fields.place(plan)),
             ("Driver", plan.driver),
-            ("Now", f"{plan.state}, {len(plan.snapshots)} snapshots"),
+            ("Now", f"{plan.state}, snapshots: {len(plan.snapshots)}"),
             ("Will", verb),
             *fields.cycles_facts(plan.cycles),
         )

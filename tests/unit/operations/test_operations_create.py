@@ -307,6 +307,18 @@ def test_a_take_that_has_expired_without_a_trace_is_sent_once_more(world: World)
     assert world.called("take_canister_snapshot") == 2
 
 
+def test_after_two_lost_answers_no_third_take_is_sent(world: World) -> None:
+    world.management.expiry_s = 20
+    world.subnet.fail("take_canister_snapshot", How.NEVER, times=2)
+
+    with pytest.raises(NetworkError, match="two answers were lost"):
+        create(world.run, world.target, PLAIN)
+
+    assert world.called("take_canister_snapshot") == 2
+    assert world.ids == []
+    assert world.is_running
+
+
 def test_several_new_snapshots_are_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     take = world.driver.take_snapshot
 

@@ -159,6 +159,8 @@ def test_somebody_who_writes_in_between_is_told(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = kept(world)
+    older = load(world.run, world.target, LoadOptions(snapshot=good)).safety
+    assert older is not None
     real = world.driver.load_snapshot
 
     def meddled(*args: object, **more: object) -> None:
@@ -168,6 +170,8 @@ def test_somebody_who_writes_in_between_is_told(
     monkeypatch.setattr(world.driver, "load_snapshot", meddled)
     result = load(world.run, world.target, LoadOptions(snapshot=good))
     assert "neither state" in result.incomplete[0]
+    assert result.deleted == ()
+    assert older.snapshot_id in world.ids  # only a confirmed load makes it superfluous
 
 
 def test_only_older_safety_snapshots_of_ours_are_deleted(world: World) -> None:
@@ -197,6 +201,20 @@ def test_a_safety_snapshot_that_was_never_acknowledged_is_not_ours(world: World)
     before = world.ids
     load(world.run, world.target, LoadOptions(snapshot=good))
     assert world.ids[:-1] == before
+
+
+def test_recover_does_not_claim_what_was_never_acknowledged(world: World) -> None:
+    good = kept(world)
+    world.subnet.fail("take_canister_snapshot", How.LOST)
+    world.subnet.fail("load_canister_snapshot", How.RAISE_BEFORE, error=KilledError())
+    with pytest.raises(KilledError):
+        load(world.run, world.target, LoadOptions(snapshot=good))
+    world.reborn()
+
+    done = recover(world.run, (world.target,)).recovered[0]
+
+    assert done.snapshot_id == world.ids[-1]
+    assert Ledger(world.state, world.target.key).read() == ()
 
 
 def test_a_safety_snapshot_being_loaded_is_not_deleted(world: World) -> None:

@@ -69,6 +69,18 @@ def test_after_kill_9_every_command_can_tell_and_recover_finishes(world: World) 
     assert pending(world.state) == ()
 
 
+def test_a_canister_that_we_left_stopped_is_not_taken_for_one_that_may_stay_so(
+    world: World,
+) -> None:
+    killed(world, "take_canister_snapshot")
+    world.later(1000)  # nothing of the dead run can execute any more
+
+    with pytest.raises(RefusedError, match="finished first"):
+        create(world.run, world.target, CreateOptions(allow_stopped=True))
+
+    assert len(pending(world.state)) == 1
+
+
 def test_recover_waits_until_a_lost_stop_has_expired(world: World) -> None:
     killed(world, "stop_canister", How.RAISE_BEFORE)
     world.subnet.later(30, lambda: setattr(world.chat, "state", RunState.STOPPED))
