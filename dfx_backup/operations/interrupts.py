@@ -69,10 +69,14 @@ class Interrupts:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Inside, signals are only remembered; whoever enters must ask `check` or `caught`."""
+        """Inside, signals are only remembered; whoever enters must ask `check` or `caught`.
+
+        Ctrl-Z does nothing meanwhile: it would put us to sleep with the canister stopped.
+        """
         self._depth += 1
         try:
-            yield
+            with _awake():
+                yield
         finally:
             self._depth -= 1
 
@@ -81,3 +85,17 @@ class Interrupts:
         self.remember(signal.Signals(number).name)
         if first and self._depth == 0:
             self.check()
+
+
+@contextmanager
+def _awake() -> Iterator[None]:
+    """Ignore SIGTSTP inside, where signals can be handled and nobody else handles it."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTSTP) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
