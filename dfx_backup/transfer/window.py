@@ -1,8 +1,9 @@
 """A bounded window of jobs in flight, over threads: it yields when asked to, and it can be stopped.
 
 A node that has too many calls answers 429, and a canister whose heap delta is used up refuses:
-then the window is halved, and it grows back while jobs succeed. Memory is bounded by the window,
-because a job is made only when there is room for it.
+then the window is halved, and it grows back while jobs succeed. Where answers come at once it never
+opens wide: what is near is limited by its CPU and ours. Memory is bounded by the window, because a
+job is made only when there is room for it.
 """
 
 import threading
@@ -26,6 +27,11 @@ R = TypeVar("R")
 DRAIN_S = 20.0
 """Seconds for which a stopped window waits for what is in flight; then it leaves it behind."""
 _LOOK_S = 0.1
+_STAGGER_S = 0.005
+"""Between the starts of two threads: their first answers come one after the other, too."""
+_NEAR_S = 0.05
+_FEW = 8
+"""As many threads do when somebody answers within `_NEAR_S`: more would wait for each other."""
 _NEAR_CEILING = 0.9
 
 
@@ -110,6 +116,7 @@ class Window(Generic[J]):
         self._alive = 0
         self._stopped = False
         self._failure: BaseException | None = None
+        self._quickest_s: float | None = None
         self.retries = 0
         self.widest = 0
         self.began: float | None = None
@@ -145,15 +152,8 @@ class Window(Generic[J]):
                 been left behind after `DRAIN_S`.
         """
         waiting = iter(jobs)
-        self._alive = self._options.window
-        threads = [
-            threading.Thread(target=self._worker, args=(waiting, work), name="slice", daemon=True)
-            for _ in range(self._options.window)
-        ]
         try:
-            for thread in threads:
-                thread.start()
-            self._watch()
+            self._watch(lambda: self._worker(waiting, work))
         except BaseException:
             self._end(None)
             self._drain()
@@ -162,12 +162,26 @@ class Window(Generic[J]):
             self._drain()
             raise self._failure
 
-    def _watch(self) -> None:
-        with self._changed:
-            while self._alive and not self._stopped:
-                self._changed.wait(_LOOK_S)
-                if self._options.should_stop():
-                    raise InterruptedRunError("the transfer was interrupted")
+    def _watch(self, target: Callable[[], None]) -> None:
+        """Start threads as long as more are of use, and wait until all have ended."""
+        started = 0
+        while not self._is_over(started):
+            if started < (_FEW if self._is_near() else self._options.window):
+                with self._changed:
+                    self._alive += 1
+                threading.Thread(target=target, name="slice", daemon=True).start()
+                started += 1
+            with self._changed:
+                more = started < self._options.window and not self._is_near()
+                self._changed.wait(_STAGGER_S if more else _LOOK_S)
+            if self._options.should_stop():
+                raise InterruptedRunError("the transfer was interrupted")
+
+    def _is_over(self, started: int) -> bool:
+        return self._stopped or (started > 0 and not self._alive)
+
+    def _is_near(self) -> bool:
+        return self._quickest_s is not None and self._quickest_s < _NEAR_S
 
     def _drain(self) -> None:
         with self._changed:
@@ -202,8 +216,9 @@ class Window(Generic[J]):
                 return False
             self._running += 1
             self.widest = max(self.widest, self._running)
+            began = self._outside.monotonic()
             if self.began is None:
-                self.began = self._outside.monotonic()
+                self.began = began
         done = False
         try:
             persist(lambda: work(job), self._options, failed=self._failed, pause=self._pause)
@@ -214,6 +229,8 @@ class Window(Generic[J]):
                 if done:
                     self._pace.success()
                     self.ended = self._outside.monotonic()
+                    taken_s = self.ended - began
+                    self._quickest_s = min(taken_s, self._quickest_s or taken_s)
                 self._changed.notify_all()
         return True
 

@@ -156,12 +156,21 @@ def test_the_first_failure_stops_new_jobs_and_waits_for_those_in_flight() -> Non
     assert window.running == 0
 
 
+@pytest.mark.parametrize(("answer_s", "widest"), [(0.0, range(1, 9)), (0.3, range(30, 31))])
+def test_it_opens_wide_only_when_answers_take_their_time(answer_s: float, widest: range) -> None:
+    options = quick(window=30, surroundings=Surroundings())
+    window: Window[int] = Window(options, on_retry=silent)
+    run(window, 60, lambda _: time.sleep(answer_s))
+    assert window.widest in widest
+
+
 def test_should_stop_ends_it_and_keeps_what_is_in_flight() -> None:
     finished: list[int] = []
     stop = threading.Event()
 
     def work(job: int) -> None:
-        stop.set()
+        if job:
+            stop.set()
         time.sleep(0.15)
         finished.append(job)
 
