@@ -204,6 +204,7 @@ PARENT = """
 
 
 def interrupted_parent(child: list[str], *, wait_s: float) -> subprocess.Popen[str]:
+    """A process that runs a child; the child says that it began when its parent waits for it."""
     parent = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(PARENT.format(child=child, wait=wait_s))],
         stdout=subprocess.PIPE,
@@ -218,7 +219,7 @@ def interrupted_parent(child: list[str], *, wait_s: float) -> subprocess.Popen[s
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_to_our_group_lets_the_child_finish_first(tmp_path: Path, number: int) -> None:
     begun, finished = tmp_path / "begun", tmp_path / "finished"
-    child = shell(f"echo x > {begun}; /bin/sleep 0.6; echo x > {finished}")
+    child = shell(f"/bin/sleep 0.2; echo x > {begun}; /bin/sleep 0.6; echo x > {finished}")
     parent = interrupted_parent(child, wait_s=20)
     wait_for(begun)
     os.killpg(parent.pid, number)
@@ -230,7 +231,9 @@ def test_an_interrupt_to_our_group_lets_the_child_finish_first(tmp_path: Path, n
 
 def test_a_second_interrupt_ends_the_child(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
-    parent = interrupted_parent(shell(f"echo $$ > {begun}; exec /bin/sleep 60"), wait_s=60)
+    parent = interrupted_parent(
+        shell(f"/bin/sleep 0.2; echo $$ > {begun}; exec /bin/sleep 60"), wait_s=60
+    )
     wait_for(begun)
     pid = int(begun.read_text())
     os.killpg(parent.pid, signal.SIGINT)
@@ -247,7 +250,9 @@ def test_a_second_interrupt_ends_the_child(tmp_path: Path) -> None:
 
 def test_a_child_that_outlives_our_patience_after_an_interrupt_is_ended(tmp_path: Path) -> None:
     begun = tmp_path / "begun"
-    parent = interrupted_parent(shell(f"echo $$ > {begun}; exec /bin/sleep 60"), wait_s=0.3)
+    parent = interrupted_parent(
+        shell(f"/bin/sleep 0.2; echo $$ > {begun}; exec /bin/sleep 60"), wait_s=0.3
+    )
     wait_for(begun)
     pid = int(begun.read_text())
     os.killpg(parent.pid, signal.SIGINT)
