@@ -2,6 +2,7 @@
 
 import argparse
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -30,6 +31,8 @@ def main() -> int:
     if platform.system() != "Linux" or not ICP.exists():
         print("error: it takes Linux, and icp: `make judges` installs it", file=sys.stderr)
         return 2
+    # A killed run, too, stops the replica and removes its images.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     with (
         tempfile.TemporaryDirectory(prefix="benchmark-", dir=given.work) as folder,
