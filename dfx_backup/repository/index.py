@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from dfx_backup.repository.index_object import IndexedPack
 from dfx_backup.repository.layout import ID_BYTES, BlobKind
-from dfx_backup.repository.packs import PackedBlob
+from dfx_backup.repository.packs import PackedBlob, header_bytes
 
 _RECORD = struct.Struct("<32sIIII")
 _HASH = struct.Struct("<Q")
@@ -54,6 +54,7 @@ class BlobIndex:
         self._table = (array("I", bytes(4 * _FIRST_SLOTS)), _FIRST_SLOTS - 1)
         self._pack_ids: list[str] = []
         self._pack_ends = array("Q")
+        self._pack_sizes = array("Q")
         self._numbers: dict[str, int] = {}
         self._adding = threading.Lock()
 
@@ -85,11 +86,15 @@ class BlobIndex:
                 number = self._numbers[pack_id] = len(self._pack_ids)
                 self._pack_ids.append(pack_id)
                 self._pack_ends.append(0)
-            end = self.pack_end(number)
+                self._pack_sizes.append(0)
+            end, count, compressed = self.pack_end(number), 0, 0
             for blob in blobs:
                 end = max(end, blob.offset + blob.length)
+                count += 1
+                compressed += blob.compressed
                 self._add(number, blob)
             self._pack_ends[number] = end
+            self._pack_sizes[number] = end + header_bytes(count, compressed)
         return number
 
     def add_packs(self, packs: Iterable[IndexedPack]) -> None:
@@ -104,6 +109,10 @@ class BlobIndex:
     def pack_end(self, number: int) -> int:
         """Bytes of a pack up to the end of its last blob."""
         return int(self._pack_ends[number])
+
+    def pack_size(self, number: int) -> int:
+        """Bytes that the object of a pack must have, its header included."""
+        return int(self._pack_sizes[number])
 
     def pack_number(self, pack_id: str) -> int | None:
         """Number of a pack, or None when no index object lists it."""

@@ -75,9 +75,13 @@ class PackWriter:
         self._listed_at = self._machine.monotonic()
 
     @property
-    def used_packs(self) -> frozenset[str]:
-        """Every pack that holds a blob which was claimed or added here; after `flush`."""
-        return frozenset(self._index.pack_id(number) for number in self._used)
+    def used_packs(self) -> dict[str, int]:
+        """Every pack that holds a blob which was claimed or added here, and its bytes.
+
+        Complete after `flush`.
+        """
+        index = self._index
+        return {index.pack_id(number): index.pack_size(number) for number in self._used}
 
     def claim(self, kind: BlobKind, blob_id: bytes) -> bool:
         """Whether the caller must add this blob now; else it is stored or somebody adds it."""

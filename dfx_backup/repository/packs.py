@@ -177,6 +177,17 @@ def encode_header(blobs: Iterable[PackedBlob]) -> bytes:
     return b"".join(parts)
 
 
+def header_bytes(blobs: int, compressed: int) -> int:
+    """Bytes of a pack behind its blobs: the sealed header and its length.
+
+    Args:
+        blobs: how many it holds.
+        compressed: how many of them are compressed.
+    """
+    plain = (blobs - compressed) * _PLAIN.size + compressed * _COMPRESSED.size
+    return plain + SEAL_BYTES + _LENGTH.size
+
+
 def decode_header(header: bytes, what: str) -> Iterator[PackedBlob]:
     """The blobs of a pack, from the plain text of its header.
 

@@ -19,14 +19,12 @@ from dfx_backup.repository.layout import (
     list_objects,
     object_name,
 )
-from dfx_backup.repository.packs import encode_header
+from dfx_backup.repository.packs import header_bytes
 from dfx_backup.repository.repository import Repository
-from dfx_backup.repository.sealing import SEAL_BYTES
 from dfx_backup.repository.trees import Node, Tree, TreeDecoder
 
 _KEPT_GROUPS = 1 << 18
 """Groups of ids that are remembered as sound, about 150 bytes each."""
-_HEADER_LENGTH_BYTES = 4
 
 Meet = Callable[[BlobKind, bytes], int | str]
 """Told of a blob that a backup needs; gives the bytes of its content, or what is wrong with it."""
@@ -178,7 +176,7 @@ def _enter(survey: Survey, pack: IndexedPack) -> None:
     if pack.pack_id in survey.indexed:
         return
     payload = sum(blob.length for blob in pack.blobs)
-    header = len(encode_header(pack.blobs)) + SEAL_BYTES + _HEADER_LENGTH_BYTES
+    header = header_bytes(len(pack.blobs), sum(blob.compressed for blob in pack.blobs))
     survey.indexed[pack.pack_id] = IndexedSize(payload, payload + header, len(pack.blobs))
     index = survey.index if survey.sound(pack.pack_id) else survey.lost
     index.add_pack(pack.pack_id, pack.blobs)

@@ -298,15 +298,23 @@ class Writer:
 
         Raises:
             LockedError: our lock was lost meanwhile.
-            DamageError: a pack that is needed is not in the store.
+            DamageError: a pack that is needed is not in the store, or not whole.
         """
         # The listing takes long in a large store, so the lock is looked at after it.
-        listed = {pack_id for pack_id, _ in list_objects(self._repository.store, ObjectKind.DATA)}
-        missing = sorted(self._packs.used_packs - listed)
-        if missing:
+        store = self._repository.store
+        listed = {pack_id: info.size for pack_id, info in list_objects(store, ObjectKind.DATA)}
+        wrong = [
+            (object_name(ObjectKind.DATA, pack_id), listed.get(pack_id))
+            for pack_id, size in self._packs.used_packs.items()
+            if listed.get(pack_id) != size
+        ]
+        if wrong:
+            name, size = min(wrong)
+            more = f", and {len(wrong) - 1} packs more are wrong" if len(wrong) > 1 else ""
+            state = "is missing" if size is None else f"has {size} bytes, which is wrong,"
             raise DamageError(
-                f"{object_name(ObjectKind.DATA, missing[0])} is missing in "
-                f"{self._repository.store.describe()}, and {len(missing) - 1} packs more",
-                hint="something removed them; check the repository",
+                f"{name} {state} in {store.describe()}{more}",
+                hint="what this backup needs was removed or cut off: `verify` tells which backups"
+                " are hit; nothing was committed",
             )
         self._lock.ensure()

@@ -282,6 +282,28 @@ def test_the_fence_looks_for_every_pack(repository: Repository, store: FaultySto
     assert repository.snapshots() == before
 
 
+def test_the_fence_sees_a_pack_that_was_cut_off(repository: Repository, store: FaultyStore) -> None:
+    back_up(repository, {NAME: noise(1, 3)})
+    (pack, *_) = {
+        repository.index.pack_id(place.pack)
+        for kind, _, place in repository.index.entries()
+        if kind is BlobKind.DATA
+    }
+    before = repository.snapshots()
+    name = object_name(ObjectKind.DATA, pack)
+    whole = store.inner.get(name)
+    for wrong in (whole[:-1], b"", whole + b"x"):
+        store.inner.put(name, wrong)
+        with repository.writer() as writer:
+            writer.add(NAME, noise(1, 3))
+            with pytest.raises(DamageError, match=f"{pack} has {len(wrong)} bytes"):
+                writer.commit(META)
+    assert repository.snapshots() == before
+
+    store.inner.put(name, whole)
+    assert contents(repository, back_up(repository, {NAME: noise(1, 3)}).snapshot_id)
+
+
 def test_the_fence_looks_for_our_lock(repository: Repository, store: FaultyStore) -> None:
     with repository.writer() as writer:
         writer.add(NAME, noise(1, 3))
