@@ -27,6 +27,8 @@ class BackupDetails:
         consistency: what it promises.
         kind: what was backed up.
         set_id: 32 hexadecimal digits that backups taken together share.
+        set_canisters: principals of all canisters of the set in the order in which they were
+            stopped, in text form; empty without a set.
         canister_name: name in the project.
         subnet_id: principal of the subnet, in text form.
         canister_version: the canister's version then.
@@ -52,6 +54,7 @@ class BackupDetails:
     consistency: Consistency
     kind: str = KIND_SNAPSHOT
     set_id: str | None = None
+    set_canisters: tuple[str, ...] = ()
     canister_name: str | None = None
     subnet_id: str | None = None
     canister_version: int | None = None
@@ -76,15 +79,16 @@ _AMOUNTS = ("cycles", "cycles_estimate")
 _PLAIN = tuple(
     each.name
     for each in fields(BackupDetails)
-    if each.name not in {*_AMOUNTS, "settings", "candid", "extra"}
+    if each.name not in {*_AMOUNTS, "set_canisters", "settings", "candid", "extra"}
 )
-_KNOWN = {*_PLAIN, *_AMOUNTS, "settings", "candid"}
+_KNOWN = {*_PLAIN, *_AMOUNTS, "set_canisters", "settings", "candid"}
 
 
 def details_to_json(details: BackupDetails) -> dict[str, Any]:
     """The section's content."""
     content: dict[str, Any] = {name: getattr(details, name) for name in _PLAIN}
     content |= {name: _decimal(getattr(details, name)) for name in _AMOUNTS}
+    content["set_canisters"] = list(details.set_canisters)
     content["settings"] = None if details.settings is None else settings_to_json(details.settings)
     content["candid"] = dict(details.candid)
     return content | dict(details.extra)
@@ -110,6 +114,7 @@ def details_from_json(content: Mapping[str, Any], section: Fields) -> BackupDeta
         consistency=section.choice("consistency", Consistency),
         kind=section.text("kind"),
         set_id=None if content.get("set_id") is None else _id(section, section.text("set_id")),
+        set_canisters=section.texts("set_canisters") if "set_canisters" in content else (),
         canister_name=section.optional_text("canister_name"),
         subnet_id=section.optional_text("subnet_id"),
         canister_version=section.optional_whole("canister_version"),

@@ -40,6 +40,7 @@ DETAILS = BackupDetails(
     taken_at_ns=1_700_000_000_123_456_789,
     consistency=Consistency.CONSISTENT,
     set_id="ab" * 16,
+    set_canisters=("aaaaa-aa", "2vxsx-fae"),
     canister_name="chat",
     module_hash="cd" * 32,
     canister_version=7,
