@@ -50,7 +50,8 @@ class Held:
 
     Attributes:
         book: the journal entry.
-        outage_s: seconds from sending stop to receiving start's answer; 0.0 without a stop.
+        outage_s: seconds from sending stop to receiving start's answer; 0.0 without a stop. Until
+            the end, when the canister was left stopped.
         running: whether the canister was seen running at the end.
         recovery_pending: the journal entry had to stay open; `recover` closes it.
         warnings: what the user should know, one sentence each.
@@ -78,6 +79,7 @@ class Held:
         self._top_up = top_up
         self._sent_at = 0.0
         self._never_sent = False
+        self._stays_stopped = False
 
     def take(self, *, replace: SnapshotId | None) -> CanisterSnapshot:
         """Take a snapshot; see `taking.Taker.take`."""
@@ -92,6 +94,10 @@ class Held:
         Loader(
             run=self._run, target=self._target, book=self.book, interrupts=self._interrupts
         ).load(snapshot)
+
+    def leave_stopped(self) -> None:
+        """Do not start the canister at the end, if the end is no error and no signal."""
+        self._stays_stopped = True
 
     def look(self) -> Moment:
         """Version and state now, certified; nothing when nobody can tell the version."""
@@ -179,6 +185,11 @@ class Held:
         """
         if isinstance(error, KeyboardInterrupt):
             self._interrupts.remember()
+        if self._stays_stopped and error is None and self._interrupts.caught is None:
+            # A stop that executes late changes nothing: nobody starts the canister.
+            self.outage_s = max(0.0, self._run.clock.monotonic() - self._sent_at)
+            self._close(settled=True)
+            return
         try:
             self._bring_back()
         except CanisterDownError as down:
