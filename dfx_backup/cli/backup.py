@@ -63,7 +63,7 @@ def list_(
 ) -> Report:
     """List the backups in the repository, the oldest first."""
     from dfx_backup.cli import backup_view as view
-    from dfx_backup.cli.repository_access import access
+    from dfx_backup.cli.repository_access import opened
     from dfx_backup.operations.listing import ListOptions, list_backups
 
     options = ListOptions(
@@ -72,17 +72,18 @@ def list_(
         network=run.shared.network,
         max_age_s=None if max_age is None else _seconds(max_age),
     )
-    return view.listed(list_backups(access(run, choice).open(), options))
+    with opened(run, choice) as repository:
+        return view.listed(list_backups(repository, options))
 
 
 def show(run: Run, choice: RepositoryChoice, backup: BackupArgument) -> Report:
     """Show everything that is known of a backup."""
     from dfx_backup.cli import backup_view as view
-    from dfx_backup.cli.repository_access import access
+    from dfx_backup.cli.repository_access import opened
     from dfx_backup.operations.listing import show_backup
 
-    repository = access(run, choice).open()
-    return view.shown(show_backup(repository, backup, network=run.shared.network))
+    with opened(run, choice) as repository:
+        return view.shown(show_backup(repository, backup, network=run.shared.network))
 
 
 def diff(
@@ -93,15 +94,15 @@ def diff(
 ) -> Report:
     """Tell which files and which pages changed from one backup to another."""
     from dfx_backup.cli import backup_view as view
-    from dfx_backup.cli.repository_access import access
+    from dfx_backup.cli.repository_access import opened
     from dfx_backup.operations.backup_diff import diff_backups
     from dfx_backup.operations.backup_names import find_backup
     from dfx_backup.operations.backups import Backups
 
-    repository = access(run, choice).open()
-    backups = Backups.read(repository)
-    one, other = (find_backup(backups, each, network=run.shared.network) for each in (old, new))
-    return view.compared(diff_backups(repository, one, other))
+    with opened(run, choice) as repository:
+        backups = Backups.read(repository)
+        one, other = (find_backup(backups, each, network=run.shared.network) for each in (old, new))
+        return view.compared(diff_backups(repository, one, other))
 
 
 def import_(
@@ -150,14 +151,14 @@ def export(
 ) -> Report:
     """Write a backup into a folder that dfx and icp can upload."""
     from dfx_backup.cli import backup_view as view
-    from dfx_backup.cli.repository_access import access
+    from dfx_backup.cli.repository_access import opened
     from dfx_backup.operations.backup_export import export_backup
     from dfx_backup.operations.listing import show_backup
 
-    repository = access(run, choice).open()
-    found = show_backup(repository, backup, network=run.shared.network)
     place = run.surroundings.path(folder)
-    return view.exported(export_backup(repository, found, place, progress=run.view))
+    with opened(run, choice) as repository:
+        found = show_backup(repository, backup, network=run.shared.network)
+        return view.exported(export_backup(repository, found, place, progress=run.view))
 
 
 def pin(run: Run, choice: RepositoryChoice, backup: BackupArgument) -> Report:

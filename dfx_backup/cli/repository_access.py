@@ -1,6 +1,8 @@
 """From the words of a command line to the way to a repository, its password included."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dfx_backup.cli.passwords import read_password
@@ -13,6 +15,8 @@ from dfx_backup.errors import ToolError, UsageError, WrongKeyError
 from dfx_backup.operations.repository_access import Access, choose_location
 from dfx_backup.project.settings import find_settings
 from dfx_backup.repository.machine import Machine
+from dfx_backup.repository.reading import reading
+from dfx_backup.repository.repository import Repository
 
 FILE_VARIABLE = "DFX_BACKUP_PASSWORD_FILE"
 _COMMAND_TIMEOUT_S = 300.0
@@ -43,6 +47,19 @@ def access(run: Run, choice: RepositoryChoice) -> Access:
         progress=run.view,
         environment=around.environment,
     )
+
+
+@contextmanager
+def opened(run: Run, choice: RepositoryChoice) -> Iterator[Repository]:
+    """The repository that is meant, open for reading under a shared lock.
+
+    Raises:
+        LockedError: somebody works on it alone.
+        BackupError: as `access` and `Access.open` tell.
+    """
+    repository = access(run, choice).open()
+    with reading(repository, run.view):
+        yield repository
 
 
 def machine(run: Run) -> Machine:

@@ -134,7 +134,7 @@ def _forget(run: Run, choice: RepositoryChoice, typed: _Forget) -> Report:
     from dfx_backup.cli import repository_view as view
     from dfx_backup.cli.repository_access import access
     from dfx_backup.operations.retention import ForgetOptions, forget_backups, plan_forget
-    from dfx_backup.repository.prune import prune as prune_repository
+    from dfx_backup.repository.reading import reading
 
     options = ForgetOptions(
         names=typed.names,
@@ -144,16 +144,16 @@ def _forget(run: Run, choice: RepositoryChoice, typed: _Forget) -> Report:
         allow_empty_group=typed.allow_empty_group,
     )
     repository = access(run, choice).open()
-    plan = plan_forget(repository, options)
+    with reading(repository, run.view):
+        plan = plan_forget(repository, options)
     if typed.dry_run:
         return view.forget_plan(plan)
     if plan.remove:
         many = f"{len(plan.remove)} backups" if len(plan.remove) > 1 else "one backup"
         run.confirm(yes=typed.yes, losses=plan.will_be_lost, question=f"Forget {many}")
-    done = forget_backups(repository, plan, options, progress=run.view)
-    pruned = None
-    if typed.max_unused is not None:
-        pruned = prune_repository(repository, progress=run.view, max_unused=typed.max_unused)
+    done, pruned = forget_backups(
+        repository, plan, options, progress=run.view, max_unused=typed.max_unused
+    )
     return view.forgotten(done, pruned)
 
 

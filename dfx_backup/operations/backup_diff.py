@@ -86,6 +86,8 @@ class BackupDiff:
 def diff_backups(repository: Repository, old: Backup, new: Backup) -> BackupDiff:
     """Compare two backups by the ids of their pages; no page is read.
 
+    To be called inside `reading`.
+
     Raises:
         DamageError: one of them can't be read.
         StoreError: the repository can't be read.

@@ -48,7 +48,7 @@ class BackupList:
 
 
 def list_backups(repository: Repository, options: ListOptions) -> BackupList:
-    """The backups of the repository.
+    """The backups of the repository. To be called inside `reading`.
 
     Raises:
         UsageError: the canister's name means none, or several.
@@ -78,7 +78,7 @@ def list_backups(repository: Repository, options: ListOptions) -> BackupList:
 
 
 def show_backup(repository: Repository, name: str, *, network: str | None = None) -> Backup:
-    """One backup.
+    """One backup. To be called inside `reading`.
 
     Raises:
         UsageError: the name means none, or several.

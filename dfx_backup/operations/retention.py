@@ -10,6 +10,8 @@ from dfx_backup.operations.backup_notes import Note, NoteKind, write_notes
 from dfx_backup.operations.backups import Backup, Backups, group
 from dfx_backup.progress import Progress
 from dfx_backup.repository.forget import forget
+from dfx_backup.repository.locks import RepositoryLock
+from dfx_backup.repository.prune import PruneReport, prune
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.retention import Policy, apply_policy
 
@@ -61,7 +63,7 @@ class ForgetPlan:
 
 
 def plan_forget(repository: Repository, options: ForgetOptions) -> ForgetPlan:
-    """What would be forgotten; nothing is changed.
+    """What would be forgotten; nothing is changed. To be called under a lock.
 
     Raises:
         UsageError: neither backups nor a policy are named, or a name means none.
@@ -101,27 +103,57 @@ def plan_forget(repository: Repository, options: ForgetOptions) -> ForgetPlan:
 
 
 def forget_backups(
-    repository: Repository, plan: ForgetPlan, options: ForgetOptions, *, progress: Progress
-) -> ForgetPlan:
-    """Do what the plan says, under the lock, as far as it still is the plan then.
+    repository: Repository,
+    plan: ForgetPlan,
+    options: ForgetOptions,
+    *,
+    progress: Progress,
+    max_unused: float | None = None,
+) -> tuple[ForgetPlan, PruneReport | None]:
+    """Do what the plan says, alone, as far as it still is the plan then.
+
+    Args:
+        repository: an open one.
+        plan: what was shown.
+        options: what it was made from; the decision is made anew under the lock.
+        progress: hears of the steps.
+        max_unused: prune too, under the same lock, and leave this fraction unused; None does not.
 
     Returns:
-        What was forgotten: what somebody pinned meanwhile, or came to be the last, stays.
+        What was forgotten (what somebody pinned meanwhile, or came to be the last, stays), and what
+        the prune did.
 
     Raises:
         LockedError: somebody else works on the repository.
+        DamageError: the repository is too damaged to be pruned; the backups are forgotten.
         StoreError: the store failed; run it again.
     """
+    if not plan.remove and not plan.orphans and max_unused is None:
+        return plan, None
+    with repository.lock(exclusive=True, progress=progress) as lock:
+        repository.reload_index()
+        done = _forget_alone(repository, plan, options, progress, lock)
+        if max_unused is None:
+            return done, None
+        return done, prune(repository, progress=progress, max_unused=max_unused, lock=lock)
+
+
+def _forget_alone(
+    repository: Repository,
+    plan: ForgetPlan,
+    options: ForgetOptions,
+    progress: Progress,
+    lock: RepositoryLock,
+) -> ForgetPlan:
     if not plan.remove and not plan.orphans:
         return plan
-    with repository.lock(exclusive=True, progress=progress) as lock:
-        now = plan_forget(repository, options)
-        wanted = {each.backup_id for each in plan.remove}
-        remove = tuple(each for each in now.remove if each.backup_id in wanted)
-        keep = (*now.keep, *(each for each in now.remove if each.backup_id not in wanted))
-        progress.step(f"forgetting {len(remove)} backups")
-        ids = [each for backup in remove for each in reversed(backup.snapshot_ids)]
-        forget(repository, [*ids, *(each.snapshot_id for each in now.orphans)], lock=lock)
+    now = plan_forget(repository, options)
+    wanted = {each.backup_id for each in plan.remove}
+    remove = tuple(each for each in now.remove if each.backup_id in wanted)
+    keep = (*now.keep, *(each for each in now.remove if each.backup_id not in wanted))
+    progress.step(f"forgetting {len(remove)} backups")
+    ids = [each for backup in remove for each in reversed(backup.snapshot_ids)]
+    forget(repository, [*ids, *(each.snapshot_id for each in now.orphans)], lock=lock)
     return ForgetPlan(
         remove=remove,
         keep=keep,
@@ -146,10 +178,12 @@ def pin_backup(
         LockedError: somebody works on the repository alone.
         StoreError: the repository can't be written.
     """
-    backup = find_backup(Backups.read(repository), name, network=network)
-    if backup.pinned:
-        return backup, False
-    write_notes(repository, NoteKind.PIN, [backup.backup_id], progress=progress, tool=tool)
+    with repository.lock(exclusive=False, progress=progress):
+        repository.reload_index()
+        backup = find_backup(Backups.read(repository), name, network=network)
+        if backup.pinned:
+            return backup, False
+        write_notes(repository, NoteKind.PIN, [backup.backup_id], progress=progress, tool=tool)
     return backup, True
 
 
@@ -163,10 +197,12 @@ def unpin_backup(
         LockedError: somebody else works on the repository.
         StoreError: the repository can't be written.
     """
-    backup = find_backup(Backups.read(repository), name, network=network)
-    pins = [note.snapshot_id for note in backup.notes if note.kind is NoteKind.PIN]
-    if pins:
-        forget(repository, pins, progress=progress)
+    with repository.lock(exclusive=True, progress=progress) as lock:
+        repository.reload_index()
+        backup = find_backup(Backups.read(repository), name, network=network)
+        pins = [note.snapshot_id for note in backup.notes if note.kind is NoteKind.PIN]
+        if pins:
+            forget(repository, pins, lock=lock)
     return backup, bool(pins)
 
 

@@ -6,6 +6,7 @@ networks err too; only what is wrong twice is damage.
 
 import hashlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar
 
@@ -14,6 +15,7 @@ from dfx_backup.progress import Progress, SilentProgress
 from dfx_backup.repository.findings import CheckReport, FindingBook, Sort
 from dfx_backup.repository.layout import BlobKind, ObjectKind, list_objects, object_name
 from dfx_backup.repository.pack_reader import PackFault, check_pack
+from dfx_backup.repository.reading import reading
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.subset import PackSubset
 from dfx_backup.repository.trees import Node, Tree
@@ -28,8 +30,9 @@ def check(
     read_data: PackSubset | None = None,
     progress: Progress | None = None,
     wait_s: float = 0.0,
+    locked: bool = False,
 ) -> CheckReport:
-    """Go through a repository under a shared lock.
+    """Go through a repository under a shared lock; see `reading` for stores that refuse one.
 
     Args:
         repository: an open one.
@@ -37,13 +40,14 @@ def check(
             a wrong bit in a page.
         progress: hears of the steps, and of stale locks that are removed.
         wait_s: seconds to wait for others.
+        locked: the caller reads under a lock already.
 
     Raises:
         LockedError: somebody works on the repository alone.
         StoreError: the store failed.
     """
     hear = progress or SilentProgress()
-    with repository.lock(exclusive=False, progress=hear, wait_s=wait_s):
+    with nullcontext() if locked else reading(repository, hear, wait_s=wait_s):
         return _Check(repository, hear).run(read_data)
 
 

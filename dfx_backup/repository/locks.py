@@ -15,7 +15,7 @@ from dfx_backup.errors import BackupError, DamageError, LockedError
 from dfx_backup.progress import Progress
 from dfx_backup.repository.layout import ObjectKind, list_objects, object_name
 from dfx_backup.repository.machine import Machine, rfc3339, seconds_of
-from dfx_backup.repository.store import Buffer, MissingObjectError, ObjectStore
+from dfx_backup.repository.store import Buffer, MissingObjectError, ObjectStore, StoreError
 
 REFRESH_S = 300.0
 STALE_S = 1800.0
@@ -36,6 +36,10 @@ class SealedObjects(Protocol):
     @property
     def machine(self) -> Machine:
         """Who works on it."""
+
+    @property
+    def left_locks(self) -> set[str]:
+        """Ids of locks of our own that we no longer hold and could not remove."""
 
     def load_sealed(self, kind: ObjectKind, object_id: str) -> bytes:
         """The JSON text of an object."""
@@ -107,8 +111,10 @@ def remove_locks(objects: SealedObjects, progress: Progress, *, every: bool = Fa
     """
     count = 0
     for lock in read_locks(objects):
-        if every or is_stale(lock, objects.machine):
+        ours = lock.lock_id in objects.left_locks
+        if every or ours or is_stale(lock, objects.machine):
             objects.store.delete(object_name(ObjectKind.LOCK, lock.lock_id))
+            objects.left_locks.discard(lock.lock_id)
             progress.warn(f"A lock that was left behind was removed: {lock.owner()}.")
             count += 1
     return count
@@ -214,7 +220,7 @@ class RepositoryLock:
                 return
             old = self._lock_id
             self._write()
-            self._objects.store.delete(object_name(ObjectKind.LOCK, old))
+            self._remove(old)
 
     def _try(self) -> LockInfo | None:
         """Take the lock, or tell who is in the way."""
@@ -237,6 +243,8 @@ class RepositoryLock:
         if self._lock_id is not None:
             self._remove(self._lock_id)
             self._lock_id = None
+        for lock_id in tuple(self._objects.left_locks):
+            self._remove(lock_id, again=True)
 
     def _other(self) -> LockInfo | None:
         for lock in read_locks(self._objects):
@@ -260,18 +268,32 @@ class RepositoryLock:
         lock_id, content = self._objects.seal_object(text)
         try:
             self._objects.store.put(object_name(ObjectKind.LOCK, lock_id), content)
-        except BaseException:
-            # It may have been written although we were told otherwise.
-            self._remove(lock_id)
-            raise
+        except BaseException as error:
+            # It may have been written although we were told otherwise: its name tells.
+            size = sum(len(piece) for piece in content)
+            if not isinstance(error, StoreError) or not self._is_there(lock_id, size):
+                self._remove(lock_id)
+                raise
         self._lock_id = lock_id
         self._written, self._written_monotonic = now, monotonic
 
-    def _remove(self, lock_id: str) -> None:
+    def _is_there(self, lock_id: str, size: int) -> bool:
+        try:
+            return self._objects.store.size(object_name(ObjectKind.LOCK, lock_id)) == size
+        except BackupError:
+            return False
+
+    def _remove(self, lock_id: str, *, again: bool = False) -> None:
+        """Remove a lock of ours; one that stays must not be in our own way later."""
+        left = self._objects.left_locks
+        left.add(lock_id)
         try:
             self._objects.store.delete(object_name(ObjectKind.LOCK, lock_id))
         except BackupError as error:
-            self._progress.warn(f"Our lock could not be removed: {error.message}.")
+            if not again:
+                self._progress.warn(f"Our lock could not be removed: {error.message}.")
+            return
+        left.discard(lock_id)
 
     def _age(self) -> float:
         """Seconds since the lock was written; a clock that was set back does not make it young."""

@@ -5,6 +5,7 @@ prune that is killed at any instant leaves a sound repository, and the next one 
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from dfx_backup.errors import DamageError, LockedError
@@ -72,6 +73,7 @@ def prune(
     keep_younger_s: float = KEEP_YOUNGER_S,
     dry_run: bool = False,
     wait_s: float = 0.0,
+    lock: RepositoryLock | None = None,
 ) -> PruneReport:
     """Remove what no backup needs.
 
@@ -82,6 +84,7 @@ def prune(
         keep_younger_s: packs younger than this stay, since a writer without a lock may need them.
         dry_run: plan only; then a shared lock is enough.
         wait_s: seconds to wait for others.
+        lock: an exclusive lock that the caller holds; None takes one.
 
     Raises:
         LockedError: somebody else works on the repository, or our lock was lost.
@@ -89,7 +92,11 @@ def prune(
         StoreError: the store failed; run it again.
     """
     hear = progress or SilentProgress()
-    with repository.lock(exclusive=not dry_run, progress=hear, wait_s=wait_s) as lock:
+    with ExitStack() as stack:
+        if lock is None:
+            lock = stack.enter_context(
+                repository.lock(exclusive=not dry_run, progress=hear, wait_s=wait_s)
+            )
         now = _time_of_lock(repository, lock)
         if not dry_run and isinstance(repository.store, LocalStore):
             repository.store.sweep(now=now)

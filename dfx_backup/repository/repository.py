@@ -62,6 +62,7 @@ class Repository:
         config: what it is.
         sealer: its keys at work.
         keys: its passwords.
+        left_locks: see `locks.SealedObjects`.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Repository:
         self.config = config
         self.sealer: Sealer = master.sealer(machine.random)
         self.keys = KeyRing(store, machine, current=key_id, master=master)
+        self.left_locks: set[str] = set()
         self._index: BlobIndex | None = None
         self._indexed: set[str] = set()
 

@@ -7,12 +7,23 @@ from collections.abc import Iterator
 import pytest
 
 from dfx_backup.errors import LockedError
+from dfx_backup.repository.forget import forget
 from dfx_backup.repository.layout import ObjectKind, list_objects, object_name
 from dfx_backup.repository.locks import RepositoryLock, is_stale, read_locks, remove_locks
 from dfx_backup.repository.machine import Machine, rfc3339
 from dfx_backup.repository.memory import MemoryStore
-from tests.fakes.faulty_store import Fault, FaultyStore
-from tests.fakes.repositories import back_up, new_repository, reopened, this_machine, wait_for
+from dfx_backup.repository.prune import prune
+from dfx_backup.repository.reading import reading
+from dfx_backup.repository.store import StoreError
+from tests.fakes.faulty_store import FOREVER, Fault, FaultyStore
+from tests.fakes.repositories import (
+    back_up,
+    contents,
+    new_repository,
+    reopened,
+    this_machine,
+    wait_for,
+)
 
 NOW = 1_780_000_000.0
 
@@ -219,12 +230,64 @@ def test_the_fence_holds_when_the_lock_is_old(world: World, clock: str) -> None:
             lock.ensure()
 
 
-def test_a_lost_answer_leaves_no_lock_behind(world: World) -> None:
-    world.store.add("put", Fault.LOST, match=lambda name: name.startswith("locks/"))
+def is_lock(name: str) -> bool:
+    return name.startswith("locks/")
 
-    with pytest.raises(Exception, match=r"lost|faulty|answer"):
+
+def test_a_lost_answer_is_settled_by_the_name(world: World) -> None:
+    switch = world.store.add("put", Fault.LOST, match=is_lock)
+
+    with world.lock() as lock:
+        assert switch.hits == 1
+        assert world.locks() == [lock.lock_id]
+        lock.ensure()
+
+    assert world.locks() == []
+
+
+def test_a_lock_that_was_written_in_part_is_none(world: World) -> None:
+    def before(operation: str, name: str) -> None:
+        if operation == "size" and is_lock(name):
+            world.memory.put(name, b"half")
+
+    world.store.add("put", Fault.LOST, match=is_lock)
+    world.store.before = before
+
+    with pytest.raises(StoreError):
         world.lock().__enter__()
+    assert world.locks() == []
 
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_a_lock_that_could_not_be_removed_is_not_in_our_own_way(
+    world: World,
+    exclusive: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Everything that follows a lost answer fails too: the lock stays, and is known to be ours."""
+    world.store.add("put", Fault.LOST, match=is_lock)
+    for operation in ("size", "delete"):
+        world.store.add(operation, Fault.ERROR, match=is_lock)
+    with pytest.raises(StoreError):
+        world.lock(exclusive=exclusive).__enter__()
+    assert len(world.locks()) == 1
+    world.store.switches.clear()
+
+    with pytest.raises(LockedError):  # for others it is a lock like any other
+        RepositoryLock(
+            reopened(world.store, world.machine(8)), exclusive=True, progress=world
+        ).__enter__()
+    with world.lock(exclusive=True):
+        assert len(world.locks()) == 1
+    assert world.locks() == []
+
+
+def test_a_lock_that_a_refresh_left_goes_with_the_last_one(world: World) -> None:
+    with world.lock() as lock:
+        world.store.add("delete", Fault.ERROR, match=is_lock)
+        lock.refresh()
+        assert len(world.locks()) == 2
+        assert any("could not be removed" in text for text in world.said)
+        lock.ensure()
     assert world.locks() == []
 
 
@@ -260,3 +323,67 @@ def test_writers_share(world: World) -> None:
         back_up(world.repository, {"a.bin": b"x"})
     with world.lock(exclusive=True), pytest.raises(LockedError):
         back_up(reopened(world.store, world.machine(8)), {"b.bin": b"x"})
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+def test_nobody_prunes_while_somebody_reads(world: World) -> None:
+    back_up(world.repository, {"a.bin": b"x"})
+    other = reopened(world.store, world.machine(8))
+
+    with reading(world.repository, world):
+        assert len(world.locks()) == 1
+        with pytest.raises(LockedError, match="process 7"):
+            prune(other)
+    prune(other)
+    assert world.locks() == []
+
+
+def test_a_reader_waits_for_nobody_unless_told(world: World) -> None:
+    world.leave(9, exclusive=True)
+
+    with pytest.raises(LockedError), reading(world.repository, world):
+        pass
+    with pytest.raises(LockedError), reading(world.repository, world, wait_s=3):
+        pass
+    assert world.monotonic >= 3
+
+
+def test_a_reader_learns_what_was_pruned_before(world: World) -> None:
+    """What moved to another pack is found there."""
+    kept = {"a.bin": b"kept" * 100}
+    gone = back_up(world.repository, {"b.bin": b"gone" * 100, **kept})
+    commit = back_up(world.repository, {**kept, "c.bin": b"more" * 100})
+    reader = reopened(world.store, world.machine(8))
+    with reading(reader, world):
+        before = contents(reader, commit.snapshot_id)
+    forget(world.repository, [gone.snapshot_id])
+    assert prune(world.repository, max_unused=0, keep_younger_s=-1).packs_removed
+
+    with reading(reader, world):
+        assert contents(reader, commit.snapshot_id) == before
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_store_that_refuses_a_lock_is_read_without_one_and_that_is_said(
+    world: World,
+    stale: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    commit = back_up(world.repository, {"a.bin": b"x"})
+    if stale:
+        world.dead.add(9)
+        world.leave(9, exclusive=True)  # it can't be removed either
+    world.store.add("write", Fault.ERROR, times=FOREVER)
+
+    with reading(world.repository, world):
+        assert contents(world.repository, commit.snapshot_id) == {"a.bin": b"x"}
+    assert [text for text in world.said if "is read without a lock" in text]
+
+
+def test_a_store_that_can_not_be_listed_is_no_case_for_that(world: World) -> None:
+    world.store.add("list", Fault.ERROR, times=FOREVER)
+
+    with pytest.raises(StoreError), reading(world.repository, world):
+        pass
+    assert world.said == []
