@@ -7,9 +7,9 @@ by comparing pages. Runs of four or more zero pages separate data runs, at whate
 import errno
 import os
 from collections.abc import Iterator
-from typing import Protocol
 
 from dfx_backup.ic.snapshot_parts import Section, Slice
+from dfx_backup.transfer.page_hash import FileHash
 from dfx_backup.transfer.terms import PAGE_BYTES, SLICE_BYTES
 
 ZERO_RUN_PAGES = 4
@@ -17,23 +17,12 @@ ZERO_RUN_PAGES = 4
 
 _ZERO_PAGE = bytes(PAGE_BYTES)
 _BLOCK_BYTES = 64 * PAGE_BYTES
-_ZERO_BLOCK = bytes(_BLOCK_BYTES)
 
 
-class Hash(Protocol):
-    """A hash of hashlib."""
-
-    def update(self, data: bytes, /) -> None:
-        """Hash more bytes."""
-
-    def hexdigest(self) -> str:
-        """The hash so far, hexadecimal."""
-
-
-def read_slices(section: Section, size: int) -> Iterator[Slice]:
-    """Slices that cover a section of so many bytes, each as large as may be."""
-    for offset in range(0, size, SLICE_BYTES):
-        yield Slice(section=section, offset=offset, size=min(SLICE_BYTES, size - offset))
+def read_slices(section: Section, size: int, *, step: int = SLICE_BYTES) -> Iterator[Slice]:
+    """Slices that cover a section of so many bytes, each of `step` bytes but the last."""
+    for offset in range(0, size, step):
+        yield Slice(section=section, offset=offset, size=min(step, size - offset))
 
 
 def is_zero(data: bytes, start: int, end: int) -> bool:
@@ -52,7 +41,7 @@ def pieces(offset: int, size: int) -> Iterator[tuple[int, int]]:
 
 
 def data_runs(
-    handle: int, size: int, *, start: int = 0, hashes: Hash | None = None
+    handle: int, size: int, *, start: int = 0, hashes: FileHash | None = None
 ) -> Iterator[tuple[int, int]]:
     """The ranges of a file that have to be sent.
 
@@ -79,13 +68,13 @@ def data_runs(
 
 
 def _data_pages(
-    handle: int, size: int, start: int, hashes: Hash | None
+    handle: int, size: int, start: int, hashes: FileHash | None
 ) -> Iterator[tuple[int, int]]:
     """Begin and end of every page that is not zero."""
     position = 0
     for first, end in _extents(handle, size, start):
         if hashes is not None:
-            hash_zeros(hashes, first - position)
+            hashes.zeros(first - position)
         position = first
         while position < end:
             block = read_exactly(handle, min(_BLOCK_BYTES, end - position), start + position)
@@ -97,7 +86,7 @@ def _data_pages(
                     yield position + at, position + last
             position += len(block)
     if hashes is not None:
-        hash_zeros(hashes, size - position)
+        hashes.zeros(size - position)
 
 
 def _extents(handle: int, size: int, start: int) -> Iterator[tuple[int, int]]:
@@ -117,14 +106,6 @@ def _extents(handle: int, size: int, start: int) -> Iterator[tuple[int, int]]:
         end = min(size, -(-hole // PAGE_BYTES) * PAGE_BYTES)
         yield first, end
         position = end
-
-
-def hash_zeros(hashes: Hash, count: int) -> None:
-    """Hash so many zeros."""
-    while count > 0:
-        step = min(count, _BLOCK_BYTES)
-        hashes.update(_ZERO_BLOCK if step == _BLOCK_BYTES else _ZERO_BLOCK[:step])
-        count -= step
 
 
 def read_exactly(handle: int, size: int, offset: int) -> bytes:

@@ -21,6 +21,7 @@ from dfx_backup.transfer.backup_json import BACKUP_NAME, BackupRecord
 from dfx_backup.transfer.download_folder import DownloadFolder, finished_download
 from dfx_backup.transfer.folder import CHUNKS_NAME, SECTION_NAMES, chunk_name, section_sizes
 from dfx_backup.transfer.metadata_json import METADATA_NAME
+from dfx_backup.transfer.parts import PartsReader, PartsReport
 from dfx_backup.transfer.section_file import SectionFile, TrailingHashes
 from dfx_backup.transfer.slices import read_slices
 from dfx_backup.transfer.terms import (
@@ -33,7 +34,6 @@ from dfx_backup.transfer.terms import (
     TransferOptions,
     TransferProgress,
 )
-from dfx_backup.transfer.window import Window, persist
 
 
 def download_snapshot(
@@ -72,13 +72,12 @@ def download_snapshot(
             return finished
     try:
         with DownloadFolder.open(folder, what, resume=resume) as place:
-            metadata = persist(
-                lambda: reader.read_snapshot_metadata(what.canister_id, what.snapshot_id),
-                options,
-                failed=lambda error: progress.retry(error.message),
+            parts = PartsReader(
+                reader, what.canister_id, what.snapshot_id, options=options, progress=progress
             )
+            metadata = parts.metadata()
             place.begin(metadata)
-            run = _Download(reader, what, place, metadata, options, progress)
+            run = _Download(parts, what, place, metadata, options, progress)
             return run.carry_out(known_module)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
@@ -90,11 +89,9 @@ def download_snapshot(
 class _Tally:
     """What was done so far; sizes are bytes."""
 
-    moved: int = 0
     resumed: int = 0
     known: int = 0
     zeros: int = 0
-    slices: int = 0
     since_sync: int = 0
 
 
@@ -103,14 +100,14 @@ class _Download:
 
     def __init__(  # made in one place, above
         self,
-        reader: SliceReader,
+        parts: PartsReader,
         what: BackupIdentity,
         place: DownloadFolder,
         metadata: SnapshotMetadata,
         options: TransferOptions,
         progress: TransferProgress,
     ) -> None:
-        self._reader = reader
+        self._parts = parts
         self._what = what
         self._place = place
         self._metadata = metadata
@@ -133,20 +130,20 @@ class _Download:
         }
         self._place.keep(*self._files.values())
         hashes = TrailingHashes(self._files)
-        window: Window[ReadPart] = Window(self._options, on_retry=self._retry)
         try:
             self._take_what_is_there(hashes)
             self._take_known_module(known, hashes)
             self._tell_begin()
-            with self._reader.watch(window.noticed):
-                window.run(self._jobs(), lambda part: self._move(part, hashes))
+            moved = self._parts.read(
+                self._jobs(), lambda part, data: self._keep(part, data, hashes)
+            )
         except BaseException:
-            self._place.left_behind = bool(window.running)
+            self._place.left_behind = bool(self._parts.running)
             hashes.stop()
             raise
         self._progress.step("checking the files")
         files = self._finish(hashes.result(), known)
-        return self._report(files, window)
+        return self._report(files, moved)
 
     # Before the first slice
 
@@ -216,9 +213,8 @@ class _Download:
         for hash_ in self._chunks_left:
             yield WasmChunk(hash=hash_)
 
-    def _move(self, part: ReadPart, hashes: TrailingHashes) -> None:
-        """Read a part and put it into its file; the journal hears of it last."""
-        data = self._reader.read_snapshot_data(self._what.canister_id, self._what.snapshot_id, part)
+    def _keep(self, part: ReadPart, data: bytes, hashes: TrailingHashes) -> None:
+        """Put a part into its file; the journal hears of it last."""
         zeros = 0
         if isinstance(part, Slice):
             zeros = self._files[part.section].put(part.offset, data)
@@ -228,14 +224,11 @@ class _Download:
             replace_file(self._place.folder / chunk_name(part.hash), data)
         with self._lock:
             tally = self._tally
-            tally.moved += len(data)
             tally.zeros += zeros
-            tally.slices += 1
             tally.since_sync += len(data)
             due = tally.since_sync >= self._options.checkpoint_bytes
             if due:
                 tally.since_sync = 0
-            self._progress.advance(len(data))
         if due:
             self._sync()
 
@@ -243,10 +236,6 @@ class _Download:
         for file in self._files.values():
             file.sync()
         self._place.sync()
-
-    def _retry(self, reason: str) -> None:
-        with self._lock:
-            self._progress.retry(reason)
 
     # After the last slice
 
@@ -281,21 +270,21 @@ class _Download:
         self._place.done()
         return tuple(files)
 
-    def _report(self, files: tuple[FileRecord, ...], window: Window[ReadPart]) -> DownloadReport:
+    def _report(self, files: tuple[FileRecord, ...], moved: PartsReport) -> DownloadReport:
         tally = self._tally
         return DownloadReport(
             folder=self._place.folder,
             metadata=self._metadata,
             files=files,
-            total_bytes=tally.moved + tally.resumed + tally.known,
-            moved_bytes=tally.moved,
+            total_bytes=moved.moved_bytes + tally.resumed + tally.known,
+            moved_bytes=moved.moved_bytes,
             resumed_bytes=tally.resumed,
             known_bytes=tally.known,
             zero_bytes=tally.zeros,
-            slices=tally.slices,
-            retries=window.retries,
-            seconds=window.seconds,
-            window=window.widest,
+            slices=moved.calls,
+            retries=moved.retries,
+            seconds=moved.seconds,
+            window=moved.window,
         )
 
 
