@@ -20,6 +20,7 @@ from dfx_backup.errors import (
     RejectError,
     ToolError,
 )
+from dfx_backup.ic.canister_settings import FullStatus
 from dfx_backup.model import CanisterSnapshot, RunState, SentCall, SnapshotId
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.journal import (
@@ -39,10 +40,17 @@ from dfx_backup.operations.target import Runtime, Target
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """What a look at the held canister showed; None where nobody can tell."""
+    """What a look at the held canister showed; None where nobody can tell.
+
+    Attributes:
+        version: `canister_version`.
+        state: running, stopping or stopped.
+        full: all of the certified answer.
+    """
 
     version: int | None = None
     state: RunState | None = None
+    full: FullStatus | None = None
 
 
 class Held:
@@ -101,9 +109,12 @@ class Held:
 
     def look(self) -> Moment:
         """Version and state now, certified; nothing when nobody can tell the version."""
-        target = self._target
+        target, full = self._target, None
         try:
-            if target.reader is not None:
+            if target.direct is not None:
+                full = target.direct.calls.full_status(target.canister_id)
+                status = full.status
+            elif target.reader is not None:
                 status = target.reader.status(target.canister_id)
             elif target.driver.capabilities.reads_version:
                 status = target.driver.status(target.canister_id)
@@ -112,7 +123,7 @@ class Held:
         except CANNOT_ASK as error:
             self._warn(f"The version of {target} could not be read: {error.message}.")
             return Moment()
-        return Moment(version=status.version, state=status.state)
+        return Moment(version=status.version, state=status.state, full=full)
 
     def stop(self) -> None:
         """Send the one stop and wait until the canister is stopped.
