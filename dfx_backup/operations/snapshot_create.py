@@ -1,15 +1,22 @@
 """Take a native snapshot of a canister, with a guarded outage."""
 
 from dfx_backup.errors import UsageError
-from dfx_backup.model import CanisterSnapshot, Consistency, RunState, SnapshotId
+from dfx_backup.model import CanisterSnapshot, RunState, SnapshotId
 from dfx_backup.operations import cycles, preflight, snapshot_ids
-from dfx_backup.operations.hold import Held, Moment, stopped
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.journal import RunKind
 from dfx_backup.operations.locks import canister_lock
 from dfx_backup.operations.patience import CANNOT_ASK
 from dfx_backup.operations.plans import CreateOptions, CreatePlan, CreateResult, Versions
 from dfx_backup.operations.recover import finish_what_is_over, refuse_pending
+from dfx_backup.operations.take_together import (
+    Prepared,
+    Taken,
+    judge,
+    remark,
+    shortcoming,
+    take_together,
+)
 from dfx_backup.operations.target import Runtime, Target
 
 _LIVE = (
@@ -27,7 +34,7 @@ def plan_create(run: Runtime, target: Target, options: CreateOptions) -> CreateP
         NetworkError, ToolError: as the driver tells them.
     """
     refuse_pending(run, target)
-    return _plan(run, target, options, preflight.survey(target))
+    return plan_found(run, target, options, preflight.survey(target))
 
 
 def create(run: Runtime, target: Target, options: CreateOptions) -> CreateResult:
@@ -45,22 +52,20 @@ def create(run: Runtime, target: Target, options: CreateOptions) -> CreateResult
     ):
         settled = finish_what_is_over(run, target)
         found = preflight.survey(target)
-        plan = _plan(run, target, options, found)
+        plan = plan_found(run, target, options, found)
         entry = preflight.new_entry(run, target, found, RunKind.CREATE)
-        replace = None if plan.replaces is None else plan.replaces.snapshot_id
-        with interrupts.deferred():
-            with stopped(
-                run, target, interrupts, entry, stops=plan.stops, top_up=plan.cycles.required
-            ) as held:
-                snapshot = held.take(replace=replace)
-                before_start = held.look()
-            in_snapshot = _version_in(target, snapshot.snapshot_id)
-        return _result(plan, snapshot, held, before_start, in_snapshot, settled)
+        (taken,) = take_together(run, interrupts, [Prepared(target=target, plan=plan, entry=entry)])
+        return _result(taken, _version_in(target, taken.snapshot.snapshot_id), settled)
 
 
-def _plan(
+def plan_found(
     run: Runtime, target: Target, options: CreateOptions, found: preflight.Survey
 ) -> CreatePlan:
+    """The plan for a canister that was just looked at.
+
+    Raises:
+        UsageError, RefusedError: as `plan_create`.
+    """
     driver, status = target.driver, found.status
     if options.live and not driver.capabilities.take_running:
         raise UsageError(
@@ -118,53 +123,23 @@ def _version_in(target: Target, snapshot: SnapshotId) -> int | None:
         return None
 
 
-def _result(
-    plan: CreatePlan,
-    snapshot: CanisterSnapshot,
-    held: Held,
-    before_start: Moment,
-    in_snapshot: int | None,
-    settled: tuple[str, ...],
-) -> CreateResult:
+def _result(taken: Taken, in_snapshot: int | None, settled: tuple[str, ...]) -> CreateResult:
+    plan, held, before_start = taken.plan, taken.held, taken.before_start
     versions = Versions(
         after_stop=held.after_stop.version,
         in_snapshot=in_snapshot,
         before_start=before_start.version,
     )
-    live = plan.state is RunState.RUNNING and not plan.stops
-    consistency = _consistency(versions, (held.after_stop, before_start), live=live)
-    incomplete: list[str] = []
-    if consistency is Consistency.NOT_CONSISTENT:
-        incomplete.append(
-            f"Snapshot {snapshot.snapshot_id} of {plan.canister} is not consistent: somebody"
-            " had the canister running, or changed it, between our stop and our start."
-        )
-    warnings = [*settled, *plan.warnings, *held.warnings]
-    if consistency is Consistency.UNVERIFIED:
-        warnings.append(
-            f"That nobody had {plan.canister} running while the snapshot was taken is not"
-            " proven: its version could not be read."
-        )
+    consistency = judge(versions, (held.after_stop, before_start), live=taken.is_live)
+    what = f"Snapshot {taken.snapshot.snapshot_id} of {plan.canister}"
     return CreateResult(
         plan=plan,
-        snapshot=snapshot,
+        snapshot=taken.snapshot,
         outage_s=held.outage_s,
         consistency=consistency,
         versions=versions,
         running=held.running,
         recovery_pending=held.recovery_pending,
-        incomplete=tuple(incomplete),
-        warnings=tuple(warnings),
+        incomplete=shortcoming(what, consistency),
+        warnings=(*settled, *plan.warnings, *held.warnings, *remark(plan.canister, consistency)),
     )
-
-
-def _consistency(versions: Versions, moments: tuple[Moment, ...], *, live: bool) -> Consistency:
-    if live:
-        return Consistency.LIVE
-    if any(moment.state not in {None, RunState.STOPPED} for moment in moments):
-        return Consistency.NOT_CONSISTENT
-    told = (versions.after_stop, versions.in_snapshot, versions.before_start)
-    known = {version for version in told if version is not None}
-    if len(known) > 1:
-        return Consistency.NOT_CONSISTENT
-    return Consistency.UNVERIFIED if None in told else Consistency.CONSISTENT
