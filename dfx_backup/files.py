@@ -127,6 +127,10 @@ class Fields:
         """An object."""
         return Fields(self._path, self._content.get(name), hint=self._hint)
 
+    def optional_child(self, name: str) -> "Fields | None":
+        """An object, or None for null or nothing."""
+        return None if self._content.get(name) is None else self.child(name)
+
     def _list(self, name: str) -> list[Any]:
         values = self._content.get(name)
         if not isinstance(values, list):

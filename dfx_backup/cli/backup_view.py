@@ -262,12 +262,27 @@ def _moment(seconds: float) -> str:
 
 
 def _files_fields(files: Sequence[FileRecord]) -> list[Json]:
-    return [{"name": each.name, "size": each.size, "sha256": each.sha256} for each in files]
+    return [
+        {
+            "name": each.name,
+            "size": each.size,
+            "sha256": each.sha256,
+            "pages": fields.pages(each.pages),
+        }
+        for each in files
+    ]
 
 
 def _file_table(files: Sequence[FileRecord]) -> tuple[str, ...]:
-    rows = [(each.name, text.size(each.size), (each.sha256 or "")[:16]) for each in files]
+    rows = [(each.name, text.size(each.size), _hash_text(each)) for each in files]
     return text.table(("FILE", "SIZE", "SHA-256"), rows)
+
+
+def _hash_text(file: FileRecord) -> str:
+    """The beginning of a file's hash; that of its pages is told apart."""
+    if file.sha256 is not None or file.pages is None:
+        return (file.sha256 or "")[:16]
+    return f"{file.pages.sha256[:16]} (of its pages)"
 
 
 def _diff_fields(diff: FileDiff) -> dict[str, Json]:

@@ -9,6 +9,7 @@ from dfx_backup.cli.output import Json, Report
 from dfx_backup.errors import IncompleteError
 from dfx_backup.model import CanisterRef, CanisterSnapshot, Network, NetworkId
 from dfx_backup.operations.plans import CyclesCheck
+from dfx_backup.transfer.terms import PageHash
 
 
 class Placed(Protocol):
@@ -155,6 +156,11 @@ def moment(nanoseconds: int | None) -> str:
 def count(amount: int | None) -> str | None:
     """A large number for JSON."""
     return None if amount is None else str(amount)
+
+
+def pages(known: PageHash | None) -> Json:
+    """The hash of a file's pages, or nothing."""
+    return None if known is None else {"bytes": known.page_bytes, "sha256": known.sha256}
 
 
 def or_unknown(amount: int | None) -> str:

@@ -290,4 +290,12 @@ def _sizes_fields(sizes: Sizes) -> dict[str, Json]:
 
 
 def _file_fields(files: tuple[FileRecord, ...]) -> list[Json]:
-    return [{"name": each.name, "size_bytes": each.size, "sha256": each.sha256} for each in files]
+    return [
+        {
+            "name": each.name,
+            "size_bytes": each.size,
+            "sha256": each.sha256,
+            "pages": fields.pages(each.pages),
+        }
+        for each in files
+    ]

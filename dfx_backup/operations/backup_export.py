@@ -3,17 +3,18 @@
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfx_backup.errors import DamageError, ProjectError, RefusedError
 from dfx_backup.files import sync_folder
 from dfx_backup.operations.backups import Backup
 from dfx_backup.progress import Progress
-from dfx_backup.repository.reader import Reader, file_sha256
+from dfx_backup.repository.reader import Reader
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.trees import Node, Tree
 from dfx_backup.transfer.backup_json import BACKUP_NAME
+from dfx_backup.transfer.page_hash import FileHash, hash_file
 from dfx_backup.transfer.terms import FileRecord
 
 _PARTIAL = ".partial"
@@ -96,19 +97,36 @@ def files_of(repository: Repository, tree: Tree, prefix: str = "") -> Iterator[t
             yield name, node
 
 
+def same_pages(node: Node, record: FileRecord) -> bool:
+    """Whether a file's blobs are those whose hash its record has; all of them, in their order.
+
+    False also when the record has no such hash, or one of pages that are not the blobs.
+    """
+    if record.pages is None or node.content is None or node.size != record.size:
+        return False
+    return node.content.sha256() == record.pages.sha256
+
+
+def hashes_for(record: FileRecord) -> FileHash:
+    """What hashes a file as its record wants."""
+    pages = None if record.pages is None else record.pages.page_bytes
+    return FileHash(whole=record.sha256 is not None, page_bytes=pages)
+
+
 def _restore(repository: Repository, backup: Backup, folder: Path) -> tuple[FileRecord, ...]:
     assert backup.record is not None  # or its problem was raised
-    wanted = {each.name: each.sha256 for each in backup.record.files}
+    wanted = {each.name: each for each in backup.record.files}
     reader = repository.reader()
     files = []
     for name, node in files_of(repository, repository.tree(backup.snapshot.tree)):
         path = folder / name
         if path.parent != folder:
             path.parent.mkdir(mode=0o700, exist_ok=True)
-        sha256 = _restore_file(reader, node, path)
-        if name != BACKUP_NAME and wanted.pop(name, None) != sha256:
+        told = wanted.pop(name, None)
+        found = replace(_restore_file(reader, node, path, told), name=name)
+        if name != BACKUP_NAME and found != told:
             raise DamageError(f"{name} of {backup} does not have the SHA-256 of {BACKUP_NAME}")
-        files.append(FileRecord(name=name, size=node.size, sha256=sha256))
+        files.append(found)
     if wanted:
         raise DamageError(f"{backup} lacks {min(wanted)}")
     for each in (*(path for path in folder.iterdir() if path.is_dir()), folder):
@@ -116,11 +134,18 @@ def _restore(repository: Repository, backup: Backup, folder: Path) -> tuple[File
     return tuple(files)
 
 
-def _restore_file(reader: Reader, node: Node, path: Path) -> str:
+def _restore_file(reader: Reader, node: Node, path: Path, told: FileRecord | None) -> FileRecord:
+    """Restore a file, and hash it as its record wants; without a record as a whole."""
+    known = told is not None and told.sha256 is None and same_pages(node, told)
+    hashes = FileHash() if told is None else hashes_for(told)
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         reader.restore_file(node, handle)
         os.fsync(handle)
-        return file_sha256(handle)
+        # The reader has compared every page with its hash, so that is not done again.
+        if not known:
+            hash_file(handle, hashes)
     finally:
         os.close(handle)
+    pages = told.pages if told is not None and known else hashes.pages
+    return FileRecord(name=path.name, size=node.size, sha256=hashes.sha256, pages=pages)

@@ -20,11 +20,14 @@ from dfx_backup.transfer.backup_details import BackupDetails
 from dfx_backup.transfer.backup_json import BACKUP_NAME, BackupRecord
 from dfx_backup.transfer.folder import SECTION_NAMES, Contents, Source, chunk_name, open_folder
 from dfx_backup.transfer.metadata_json import METADATA_NAME
-from dfx_backup.transfer.terms import BackupIdentity, FileRecord, FolderKind
+from dfx_backup.transfer.page_hash import FileHash, hash_file
+from dfx_backup.transfer.terms import BackupIdentity, FileRecord, FolderKind, PageHash
 
 BACKUP_ID_BYTES = 16
 _EMPTY_TOO = (Section.WASM_MODULE, Section.WASM_MEMORY)
 """dfx wants these files even when they are empty."""
+_BY_PAGES = frozenset(SECTION_NAMES[each] for each in (Section.WASM_MEMORY, Section.STABLE_MEMORY))
+"""They may be large: to hash them as a whole too would take as long as hashing their blobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +215,7 @@ def _write_files(
         if source is not None:
             files.append(_write(writer, contents.folder, source, name))
         elif section in _EMPTY_TOO:
-            files.append(_record(writer.add(name, b"")))
+            files.append(_record(writer.add(name, b""), writer.blob_size))
     for hash_, source in contents.chunks.items():
         files.append(_write(writer, contents.folder, source, chunk_name(hash_)))
     text = (contents.folder / METADATA_NAME).read_bytes()
@@ -224,23 +227,39 @@ def _write_files(
 
 
 def _write(writer: Writer, folder: Path, source: Source, name: str) -> FileRecord:
+    """Copy a file, and compare it with what the folder tells of it."""
     path = folder / source.name
+    whole = name not in _BY_PAGES or source.sha256 is not None
     try:
         if source.start or path.stat().st_size != source.size:
             with path.open("rb") as file:  # Juno keeps all chunks in one file
                 file.seek(source.start)
                 stored = writer.add(name, file.read(source.size))
         else:
-            stored = writer.add_file(name, path)
+            stored = writer.add_file(name, path, whole_hash=whole)
+        found = _record(stored, writer.blob_size)
+        pages = found.pages
+        if source.pages is not None and pages != source.pages:
+            with path.open("rb") as file:  # a repository with blobs of another size made it
+                hashes = FileHash(whole=False, page_bytes=source.pages.page_bytes)
+                hash_file(file.fileno(), hashes)
+            pages = hashes.pages
     except OSError as error:
         raise ProjectError(f"{path} can't be read: {error.strerror or error}") from error
-    if stored.size != source.size or source.sha256 not in (None, stored.sha256):
+    same = source.pages in (None, pages) and source.sha256 in (None, found.sha256)
+    if found.size != source.size or not same:
         raise DamageError(f"{path} is damaged: its SHA-256 is not the recorded one")
-    return _record(stored)
+    return found
 
 
-def _record(stored: Stored) -> FileRecord:
-    return FileRecord(name=stored.name, size=stored.size, sha256=stored.sha256)
+def _record(stored: Stored, blob_size: int) -> FileRecord:
+    pages = PageHash(page_bytes=blob_size, sha256=stored.content_sha256)
+    return FileRecord(
+        name=stored.name,
+        size=stored.size,
+        sha256=stored.sha256,
+        pages=pages if stored.name in _BY_PAGES else None,
+    )
 
 
 def _warnings(contents: Contents, details: BackupDetails) -> tuple[str, ...]:

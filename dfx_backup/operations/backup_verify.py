@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 
 from dfx_backup.errors import DamageError, RefusedError, UsageError
 from dfx_backup.ic.canister_settings import CanisterSettings
-from dfx_backup.operations.backup_export import files_of
+from dfx_backup.operations.backup_export import files_of, hashes_for, same_pages
 from dfx_backup.operations.backup_names import find_backups
 from dfx_backup.operations.backup_notes import NoteKind, write_notes
 from dfx_backup.operations.backups import Backup, Backups
@@ -16,9 +16,14 @@ from dfx_backup.repository.findings import CheckReport, Finding, Hit, Sort
 from dfx_backup.repository.reader import Reader
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.subset import EVERYTHING, PackSubset
+from dfx_backup.repository.trees import Node
+from dfx_backup.transfer.backup_json import BACKUP_NAME
+from dfx_backup.transfer.terms import FileRecord
 
 LEVEL_READ_BACK = 2
 """All data of a backup was read back."""
+_STEP_BYTES = 16 << 20
+"""Bytes of a file that are read at once when they must come in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,14 +244,37 @@ def _read(
 
 
 def _read_one(repository: Repository, reader: Reader, backup: Backup) -> list[Finding]:
+    """Read a backup's files, and compare them with what its manifest tells of them."""
     found = []
+    told = {} if backup.record is None else {each.name: each for each in backup.record.files}
     for name, node in files_of(repository, repository.tree(backup.snapshot.tree)):
         try:
-            reader.visit(node, lambda _position, _data: None)
+            record = told.pop(name, None)
+            if record is None or same_pages(node, record):
+                reader.visit(node, lambda _position, _data: None)
+            else:
+                _compare(reader, node, record)
         except DamageError as error:
-            hit = Hit(snapshot_id=backup.snapshot.snapshot_id, path=name, blobs=0)
-            found.append(Finding(sort=Sort.PACK, name=name, message=error.message, hits=(hit,)))
-    return found
+            found.append(_finding(backup, name, error.message))
+    return found + [_finding(backup, name, f"{name} is missing") for name in told]
+
+
+def _compare(reader: Reader, node: Node, record: FileRecord) -> None:
+    """Read a file in order.
+
+    Raises:
+        DamageError: it is not what the manifest tells.
+    """
+    hashes = hashes_for(record)
+    for offset in range(0, node.size, _STEP_BYTES):
+        hashes.update(reader.read_range(node, offset, min(_STEP_BYTES, node.size - offset)))
+    if (node.size, hashes.sha256, hashes.pages) != (record.size, record.sha256, record.pages):
+        raise DamageError(f"{record.name} does not have the SHA-256 of {BACKUP_NAME}")
+
+
+def _finding(backup: Backup, name: str, message: str) -> Finding:
+    hit = Hit(snapshot_id=backup.snapshot.snapshot_id, path=name, blobs=0)
+    return Finding(sort=Sort.PACK, name=name, message=message, hits=(hit,))
 
 
 def _sound(chosen: Sequence[Backup], findings: Sequence[Finding]) -> tuple[Backup, ...]:

@@ -199,21 +199,6 @@ class Reader:
             visit(each.position, data)
 
 
-def file_sha256(handle: int) -> str:
-    """Hexadecimal hash of an open file from its begin.
-
-    Raises:
-        OSError: it can't be read.
-    """
-    digest = hashlib.sha256()
-    buffer = bytearray(1 << 20)
-    view, position = memoryview(buffer), 0
-    while count := os.preadv(handle, [buffer], position):
-        digest.update(view[:count])
-        position += count
-    return digest.hexdigest()
-
-
 def _content(node: Node) -> ContentTable:
     if node.content is None:
         raise ValueError(f"{node.name} is no file")

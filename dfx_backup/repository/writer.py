@@ -148,6 +148,11 @@ class Writer:
         """What was stored so far; complete as to files that are finished."""
         return self._packs.totals
 
+    @property
+    def blob_size(self) -> int:
+        """Bytes of a blob that does not end a file."""
+        return self._repository.config.blob_size
+
     def file(self, name: str, size: int, *, whole_hash: bool = True) -> FileWriter:
         """Begin a file.
 

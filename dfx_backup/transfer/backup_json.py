@@ -1,6 +1,6 @@
 """backup.json beside metadata.json: what the folder is a copy of, and what must be in it.
 
-Version 1 holds what metadata.json can't: canister, snapshot and network, size and SHA-256 of each
+Version 1 holds what metadata.json can't: canister, snapshot and network, size and hash of each
 file, and the bits of every global, NaN included. In a repository it also holds the section
 `backup`. Other programs ignore the file; fields that this one does not know are kept.
 """
@@ -20,7 +20,8 @@ from dfx_backup.transfer.backup_details import (
     details_from_json,
     details_to_json,
 )
-from dfx_backup.transfer.terms import BackupIdentity, FileRecord
+from dfx_backup.transfer.page_hash import PAGE_SIZES
+from dfx_backup.transfer.terms import BackupIdentity, FileRecord, PageHash
 
 BACKUP_NAME = "backup.json"
 FORMAT = "dfx-backup snapshot"
@@ -69,15 +70,20 @@ def to_json(record: BackupRecord) -> bytes:
         "network_id": record.identity.network_id,
         "canister_id": record.identity.canister_id,
         "snapshot_id": record.identity.snapshot_id,
-        "files": [
-            {"name": each.name, "size": each.size, "sha256": each.sha256} for each in record.files
-        ],
+        "files": [_file_to_json(each) for each in record.files],
         "globals": globals_to_json(record.globals),
     }
     if record.backup is not None:
         content["backup"] = details_to_json(record.backup)
     content |= record.extra
     return (json.dumps(content, indent=2) + "\n").encode()
+
+
+def _file_to_json(file: FileRecord) -> dict[str, Any]:
+    told: dict[str, Any] = {"name": file.name, "size": file.size, "sha256": file.sha256}
+    if file.pages is not None:
+        told["pages"] = {"bytes": file.pages.page_bytes, "sha256": file.pages.sha256}
+    return told
 
 
 def globals_to_json(found: tuple[WasmGlobal | None, ...]) -> list[object]:
@@ -147,10 +153,19 @@ def globals_from_json(
 
 
 def _file(fields: Fields) -> FileRecord:
-    sha256, size = fields.text("sha256"), fields.whole("size")
-    if len(sha256) != 64 or set(sha256) - set("0123456789abcdef") or size < 0:
+    size, sha256, pages = fields.whole("size"), fields.optional_text("sha256"), None
+    told = fields.optional_child("pages")
+    if told is not None:
+        pages = PageHash(page_bytes=told.whole("bytes"), sha256=told.text("sha256"))
+        if pages.page_bytes not in PAGE_SIZES or not _is_sha256(pages.sha256):
+            raise fields.damaged("the hash of a file's pages is none")
+    if size < 0 or not (pages if sha256 is None else _is_sha256(sha256)):
         raise fields.damaged("a file's size or SHA-256 is none")
-    return FileRecord(name=fields.text("name"), size=size, sha256=sha256)
+    return FileRecord(name=fields.text("name"), size=size, sha256=sha256, pages=pages)
+
+
+def _is_sha256(text: str) -> bool:
+    return len(text) == 64 and not set(text) - set("0123456789abcdef")
 
 
 def _global(found: object, fields: Fields) -> WasmGlobal | None:

@@ -13,8 +13,9 @@ from dfx_backup.transfer import backup_json, juno, metadata_json
 from dfx_backup.transfer.backup_json import BACKUP_NAME, BackupRecord
 from dfx_backup.transfer.metadata_check import metadata_problems
 from dfx_backup.transfer.metadata_json import METADATA_NAME
+from dfx_backup.transfer.page_hash import FileHash
 from dfx_backup.transfer.slices import data_runs
-from dfx_backup.transfer.terms import FileRecord, FolderKind, FolderReport
+from dfx_backup.transfer.terms import FileRecord, FolderKind, FolderReport, PageHash
 
 JOURNAL_NAME = ".dfx-backup.partial"
 """There while a download of ours is not finished."""
@@ -39,12 +40,24 @@ class Source:
         start: where it begins.
         size: bytes.
         sha256: of the range, when it is known, hexadecimal.
+        pages: hash of its pages, when it is known.
     """
 
     name: str
     start: int
     size: int
     sha256: str | None = None
+    pages: PageHash | None = None
+
+    @property
+    def hashes(self) -> FileHash | None:
+        """What hashes it as it was hashed before; None when no hash is known."""
+        if self.sha256 is None and self.pages is None:
+            return None
+        return FileHash(
+            whole=self.sha256 is not None,
+            page_bytes=None if self.pages is None else self.pages.page_bytes,
+        )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -192,9 +205,14 @@ def _find(contents: Contents) -> None:
             continue
         if size is None and found > juno.CHUNK_BYTES:
             contents.problems.append(f"{name} is larger than a chunk can be.")
-        sha256 = None if known is None else known.sha256
         if isinstance(key, Section):
-            contents.sections[key] = Source(name=name, start=0, size=found, sha256=sha256)
+            contents.sections[key] = Source(
+                name=name,
+                start=0,
+                size=found,
+                sha256=None if known is None else known.sha256,
+                pages=None if known is None else known.pages,
+            )
         else:
             contents.chunks[key] = Source(name=name, start=0, size=found, sha256=key.hex())
 
@@ -251,7 +269,7 @@ def check_source(
     Raises:
         ProjectError: it can't be read.
     """
-    hashes = None if source.sha256 is None else hashlib.sha256()
+    hashes = source.hashes
     path = contents.folder / source.name
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -267,7 +285,12 @@ def check_source(
         raise ProjectError(f"{path} can't be read: {error.strerror or error}") from error
     if runs is not None:
         runs.extend(found)
-    sha256 = None if hashes is None else hashes.hexdigest()
-    if sha256 != source.sha256:
+    record = FileRecord(
+        name=source.name,
+        size=source.size,
+        sha256=None if hashes is None else hashes.sha256,
+        pages=None if hashes is None else hashes.pages,
+    )
+    if (record.sha256, record.pages) != (source.sha256, source.pages):
         contents.problems.append(f"{source.name} is damaged: its SHA-256 is not the recorded one.")
-    return FileRecord(name=source.name, size=source.size, sha256=sha256)
+    return record

@@ -155,6 +155,19 @@ class KnownModule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PageHash:
+    """A hash of a file that was made page by page.
+
+    Attributes:
+        page_bytes: of each page; the last one may be shorter.
+        sha256: of the SHA-256s of all pages, one after the other, hexadecimal.
+    """
+
+    page_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileRecord:
     """A file of a snapshot folder.
 
@@ -162,11 +175,13 @@ class FileRecord:
         name: relative to the folder, with slashes.
         size: bytes.
         sha256: of its content, hexadecimal; None when it was not computed.
+        pages: hash of its pages; None when it was not computed.
     """
 
     name: str
     size: int
     sha256: str | None
+    pages: PageHash | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -161,7 +161,7 @@ def plan_upload(folder: Path) -> UploadPlan:
             runs=tuple(runs),
         )
         sections.append(data)
-        digest.update(_identity(data, record.sha256, files))
+        digest.update(_identity(data, record, files))
     return _plan(contents, metadata, tuple(records), tuple(sections), files, digest.hexdigest())
 
 
@@ -172,10 +172,14 @@ def _files(paths: set[Path]) -> tuple[SourceFile, ...]:
         raise ProjectError(f"{error.filename} can't be read: {error.strerror}") from error
 
 
-def _identity(data: SectionData, sha256: str | None, files: tuple[SourceFile, ...]) -> bytes:
+def _identity(data: SectionData, record: FileRecord, files: tuple[SourceFile, ...]) -> bytes:
     """What tells this content from another: its hash, or else its file's size and time."""
     file = next(each for each in files if each.path == data.path)
-    known = (sha256,) if sha256 is not None else (file.size, file.modified_ns)
+    known: tuple[object, ...] = (file.size, file.modified_ns)
+    if record.sha256 is not None:
+        known = (record.sha256,)
+    elif record.pages is not None:
+        known = (record.pages.page_bytes, record.pages.sha256)
     return repr((data.part, data.size, data.runs, *known)).encode()
 
 

@@ -18,7 +18,7 @@ from dfx_backup.ic.snapshot_metadata import (
 from dfx_backup.model import CanisterId, NetworkId, SnapshotId
 from dfx_backup.transfer import backup_json, metadata_json
 from dfx_backup.transfer.backup_json import BackupRecord
-from dfx_backup.transfer.terms import BackupIdentity, FileRecord
+from dfx_backup.transfer.terms import BackupIdentity, FileRecord, PageHash
 
 PAGE = 65536
 CANISTER = CanisterId("rrkah-fqaaa-aaaaa-aaaaq-cai")
@@ -37,11 +37,15 @@ def write_folder(  # noqa: PLR0913 - one parameter for each thing that may diffe
     globals_: tuple[WasmGlobal | None, ...] = (),
     taken_at: int = TAKEN,
     ours: bool = True,
+    page_bytes: int | None = None,
     canister: str = CANISTER,
     network: str = NETWORK,
     **more: Any,
 ) -> Path:
-    """Write one; `stable` maps numbers of pages to what they begin with; `ours`: backup.json."""
+    """Write one; `stable` maps numbers of pages to what they begin with; `ours`: backup.json.
+
+    `page_bytes`: the memories have a hash of pages of so many bytes, and none of the whole.
+    """
     pages = 1 + max(stable) if stable else 0
     content = {"wasm_module.bin": MODULE, "wasm_memory.bin": heap}
     if pages:
@@ -67,7 +71,9 @@ def write_folder(  # noqa: PLR0913 - one parameter for each thing that may diffe
     )
     content["metadata.json"] = metadata_json.to_json(metadata)
     files = tuple(
-        FileRecord(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
+        paged(name, data, page_bytes)
+        if page_bytes and "memory" in name
+        else FileRecord(name=name, size=len(data), sha256=hashlib.sha256(data).hexdigest())
         for name, data in content.items()
     )
     if ours:
@@ -84,6 +90,14 @@ def write_folder(  # noqa: PLR0913 - one parameter for each thing that may diffe
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     return folder
+
+
+def paged(name: str, data: bytes, size: int) -> FileRecord:
+    """The record of a file by its pages."""
+    pages = (data[at : at + size] for at in range(0, len(data), size))
+    ids = b"".join(hashlib.sha256(page).digest() for page in pages)
+    found = PageHash(page_bytes=size, sha256=hashlib.sha256(ids).hexdigest())
+    return FileRecord(name=name, size=len(data), sha256=None, pages=found)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dfx_backup.model import Consistency
+from dfx_backup.operations.backups import backup_meta
 from dfx_backup.repository import keys
 from dfx_backup.repository.keys import Password
 from dfx_backup.repository.layout import ObjectKind
@@ -17,8 +19,9 @@ from dfx_backup.repository.local import LocalStore
 from dfx_backup.repository.machine import Machine, rfc3339
 from dfx_backup.repository.repository import Repository
 from dfx_backup.transfer.backup_details import BackupDetails
+from dfx_backup.transfer.backup_json import from_json, to_json
 from tests.fakes.repositories import PASSWORD, Restic
-from tests.fakes.snapshot_folder import CANISTER, TAKEN, contents, write_folder
+from tests.fakes.snapshot_folder import CANISTER, TAKEN, contents, paged, write_folder
 from tests.fakes.stage import NETWORK_ID, Stage
 
 DAY = 86400
@@ -259,10 +262,15 @@ def test_a_repository_that_is_locked(desk: Desk) -> None:
     desk.run("pin", backup)
 
 
+def open_directly(desk: Desk) -> Repository:
+    """The repository, as somebody on another machine opens it."""
+    machine = Machine(hostname="elsewhere", username="x", pid=1)
+    return Repository.open(LocalStore(desk.repo), Password(PASSWORD), machine)
+
+
 def lock_exclusively(desk: Desk) -> None:
     """A lock that another machine holds."""
-    machine = Machine(hostname="elsewhere", username="x", pid=1)
-    repository = Repository.open(LocalStore(desk.repo), Password(PASSWORD), machine)
+    repository = open_directly(desk)
     lock = {"time": rfc3339(desk.stage.subnet.clock.now), "exclusive": True}
     lock |= {"hostname": "elsewhere", "username": "x", "pid": 1, "uid": 0, "gid": 0}
     repository.save_sealed(ObjectKind.LOCK, json.dumps(lock).encode())
@@ -298,6 +306,58 @@ def test_an_export_is_imported_as_the_same_backup(desk: Desk) -> None:
     assert told["backup_id"] == backup
     desk.run("export", backup, "again", "--repo", "other")
     assert contents(desk.folder / "again").keys() == contents(desk.folder / "back").keys()
+
+
+@pytest.mark.parametrize("blob_size", [65536, 262144])
+def test_memories_are_hashed_by_pages(tmp_path: Path, blob_size: int) -> None:
+    desk = Desk(tmp_path)
+    desk.run("init", "--blob-size", str(blob_size // 1024) + "KiB")
+    content: dict[str, Any] = {"heap": b"\1" * 131_072, "stable": {5: b"five"}}
+    folder = write_folder(tmp_path / "copy", page_bytes=65536, **content)
+    data = contents(folder)
+    backup = desk.run("import", "copy")["backup_id"]
+    for shown in (desk.run("show", backup), desk.run("export", backup, "back")):
+        told = {each.pop("name"): each for each in shown["files"]}
+        for name in ("wasm_memory.bin", "stable_memory.bin"):
+            pages = paged(name, data[name], blob_size).pages
+            assert pages is not None
+            assert told[name]["sha256"] is None
+            assert told[name]["pages"] == {"bytes": blob_size, "sha256": pages.sha256}
+        assert told["wasm_module.bin"]["pages"] is None
+        assert len(told["wasm_module.bin"]["sha256"]) == 64
+    assert "(of its pages)" in desk.text("show", backup)
+    assert desk.run("snapshot", "verify", "--dir", "back")["hashes"] is True
+
+    flip(tmp_path / "back" / "wasm_memory.bin")
+    desk.run("snapshot", "verify", "--dir", "back", code=20)
+    desk.run("init", "--repo", "other")
+    told = desk.run("import", "back", "--repo", "other", code=20)
+    assert "wasm_memory.bin is damaged" in told["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("name", ["wasm_memory.bin", "stable_memory.bin", "wasm_module.bin"])
+def test_a_file_that_is_not_the_one_of_backup_json_is_found(desk: Desk, name: str) -> None:
+    """Every blob is what its id says, but the manifest tells of another file."""
+    write_folder(desk.folder / "copy", heap=b"\1" * 65536, stable={2: b"two"}, page_bytes=65536)
+    data = contents(desk.folder / "copy")
+    record = from_json(data["backup.json"], Path("backup.json"))
+    details = BackupDetails(
+        backup_id="ab" * 16,
+        network_name="local",
+        taken_at_ns=TAKEN * 10**9,
+        consistency=Consistency.CONSISTENT,
+    )
+    record = replace(record, backup=details)
+    data["backup.json"] = to_json(record)
+    data[name] = b"\2" + data[name][1:]
+    repository = open_directly(desk)
+    with repository.writer() as writer:
+        writer.commit(backup_meta(record, tags=()), data)
+
+    desk.run("export", "latest", "back", code=20)
+    assert not (desk.folder / "back").exists()
+    found = desk.run("verify", "latest", "--read-data", code=20)
+    assert name in found["errors"][0]["message"]
 
 
 def test_a_folder_of_dfx_needs_to_be_told_whose_it_is(desk: Desk) -> None:

@@ -24,6 +24,7 @@ from dfx_backup.ic.snapshot_metadata import (
 from dfx_backup.transfer import metadata_json
 from dfx_backup.transfer.float_text import F32, F64, float_text
 from dfx_backup.transfer.folder import check_folder
+from dfx_backup.transfer.page_hash import FileHash
 from dfx_backup.transfer.resume import Journal
 from dfx_backup.transfer.slices import data_runs
 from dfx_backup.transfer.snapshot_download import download_snapshot
@@ -41,6 +42,7 @@ from tests.fakes.memory_slices import (
     quick,
     reject,
 )
+from tests.fakes.snapshot_folder import paged
 
 PATH = Path("metadata.json")
 
@@ -169,11 +171,13 @@ def test_runs_are_those_of_a_model(tmp_path: Path, pattern: str, rest: int) -> N
         file.truncate(size)
     handle = os.open(path, os.O_RDONLY)
     try:
-        hashes = hashlib.sha256()
+        hashes = FileHash(page_bytes=PAGE)
         found = list(data_runs(handle, size, hashes=hashes))
     finally:
         os.close(handle)
-    assert hashes.hexdigest() == hashlib.sha256(path.read_bytes()).hexdigest()
+    data = path.read_bytes()
+    assert hashes.sha256 == hashlib.sha256(data).hexdigest()
+    assert hashes.pages == paged("", data, PAGE).pages
     assert found == _model(pattern)
 
 

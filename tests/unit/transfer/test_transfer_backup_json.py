@@ -12,19 +12,24 @@ from dfx_backup.model import Consistency
 from dfx_backup.transfer import metadata_json
 from dfx_backup.transfer.backup_details import BackupDetails
 from dfx_backup.transfer.backup_json import BackupRecord, from_json, to_json
-from dfx_backup.transfer.terms import FileRecord
+from dfx_backup.transfer.terms import FileRecord, PageHash
 from tests.fakes.memory_slices import MemorySlices
 
 PATH = Path("copy/backup.json")
 NAN = WasmGlobal(kind=GlobalKind.F64, value=0xFFF8000000000123)
 SIGNALLING = WasmGlobal(kind=GlobalKind.F32, value=0x7F800001)
+PAGES = PageHash(page_bytes=65536, sha256="cd" * 32)
 PLAIN = WasmGlobal(kind=GlobalKind.I64, value=-1)
 
 
 def record(*globals_: WasmGlobal | None) -> BackupRecord:
     return BackupRecord(
         identity=MemorySlices().what("00ff"),  # type: ignore[arg-type] # a snapshot id
-        files=(FileRecord(name="wasm_module.bin", size=8, sha256="ab" * 32),),
+        files=(
+            FileRecord(name="wasm_module.bin", size=8, sha256="ab" * 32),
+            FileRecord(name="wasm_memory.bin", size=9, sha256=None, pages=PAGES),
+            FileRecord(name="stable_memory.bin", size=9, sha256="ef" * 32, pages=PAGES),
+        ),
         globals=globals_,
     )
 
@@ -131,6 +136,13 @@ def change(**changes: Any) -> bytes:
         {"created_at": "now"},
         {"files": [{"name": "x", "size": -1, "sha256": "ab" * 32}]},
         {"files": [{"name": "x", "size": 1, "sha256": "AB" * 32}]},
+        {"files": [{"name": "x", "size": 1}]},
+        {"files": [{"name": "x", "size": 1, "sha256": None, "pages": None}]},
+        {"files": [{"name": "x", "size": 1, "sha256": None, "pages": "cd" * 32}]},
+        {"files": [{"name": "x", "size": 1, "pages": {"bytes": 65536}}]},
+        {"files": [{"name": "x", "size": 1, "pages": {"bytes": 65536, "sha256": "cd"}}]},
+        {"files": [{"name": "x", "size": 1, "pages": {"bytes": 1, "sha256": "cd" * 32}}]},
+        {"files": [{"name": "x", "size": 1, "sha256": "ab" * 32, "pages": {}}]},
         {"files": "none"},
         {"globals": None},
         {"globals": [3]},

@@ -25,6 +25,7 @@ from dfx_backup.transfer.terms import FolderKind, SilentTransfer
 from dfx_backup.transfer.upload_plan import plan_upload
 from tests.fakes.juno_folder import juno_folder
 from tests.fakes.memory_slices import MODULE, PAGE, MemorySlices, quick
+from tests.fakes.snapshot_folder import write_folder
 from tests.fakes.snapshot_stage import tree
 
 NAN = WasmGlobal(kind=GlobalKind.F64, value=0x7FF8000000000001)
@@ -97,6 +98,25 @@ def test_a_whole_folder_of_each_kind(tmp_path: Path, kind: FolderKind) -> None:
     assert plan.envelopes == 5
     assert plan.chunks == 2
     assert tree(folder) == before
+
+
+def test_a_page_that_changed_is_found_without_a_hash_of_the_whole(tmp_path: Path) -> None:
+    for size in (65536, 262144):
+        folder = tmp_path / str(size)
+        write_folder(folder, heap=HEAP, stable={5: b"five"}, page_bytes=size)
+        report = check_folder(folder)
+        assert (report.problems, report.hashes) == ((), True)
+        told = {each.name: each.sha256 for each in report.files}
+        assert told["wasm_memory.bin"] is None
+        digest = plan_upload(folder).digest
+
+        with (folder / "stable_memory.bin").open("r+b") as file:
+            file.seek(5 * PAGE + 2)
+            file.write(b"w")
+        (problem,) = check_folder(folder).problems
+        assert "stable_memory.bin is damaged" in problem
+        assert plan_upload(folder).report.problems == (problem,)
+        assert plan_upload(folder).digest != digest
 
 
 def test_chunks_of_every_kind_are_the_same(tmp_path: Path) -> None:

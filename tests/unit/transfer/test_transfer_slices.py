@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dfx_backup.ic.snapshot_parts import Section, Slice
+from dfx_backup.transfer.page_hash import FileHash
 from dfx_backup.transfer.section_file import SectionFile, TrailingHashes
 from dfx_backup.transfer.slices import data_runs, pieces, read_exactly, read_slices
 
@@ -18,11 +19,11 @@ def runs(path: Path, *, start: int = 0, size: int | None = None) -> list[tuple[i
     handle = os.open(path, os.O_RDONLY)
     try:
         length = path.stat().st_size - start if size is None else size
-        hashes = hashlib.sha256()
+        hashes = FileHash()
         found = list(data_runs(handle, length, start=start, hashes=hashes))
         with path.open("rb") as file:
             file.seek(start)
-            assert hashes.hexdigest() == hashlib.sha256(file.read(length)).hexdigest()
+            assert hashes.sha256 == hashlib.sha256(file.read(length)).hexdigest()
         assert list(data_runs(handle, length, start=start)) == found
         return found
     finally:
