@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +61,11 @@ class Fields:
         if not isinstance(content, dict):
             raise self.damaged("an object is missing")
         self._content: dict[str, Any] = content
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """The object as it was parsed."""
+        return self._content
 
     def damaged(self, reason: str) -> DamageError:
         """The error for a file that can't be understood."""

@@ -1,33 +1,22 @@
 """Bring a snapshot's folder into the repository: one that dfx, icp, Juno or this program made."""
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dfx_backup.errors import DamageError, ProjectError, RefusedError, UsageError
+from dfx_backup.errors import DamageError, RefusedError, UsageError
 from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY, network_id
-from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
-from dfx_backup.ic.snapshot_parts import Section
 from dfx_backup.model import CanisterId, Consistency, NetworkId, SnapshotId
-from dfx_backup.operations.backups import Backups, backup_meta, check_tags
+from dfx_backup.operations.backup_files import commit_backup, is_ours_only, write_folder
+from dfx_backup.operations.backups import Backups, check_tags
 from dfx_backup.progress import Progress
-from dfx_backup.repository.file_writer import FileRecord as Stored
 from dfx_backup.repository.repository import Repository
-from dfx_backup.repository.writer import Writer
-from dfx_backup.transfer import backup_json, metadata_json
 from dfx_backup.transfer.backup_details import BackupDetails
-from dfx_backup.transfer.backup_json import BACKUP_NAME, BackupRecord
-from dfx_backup.transfer.folder import SECTION_NAMES, Contents, Source, chunk_name, open_folder
-from dfx_backup.transfer.metadata_json import METADATA_NAME
-from dfx_backup.transfer.page_hash import FileHash, hash_file
-from dfx_backup.transfer.terms import BackupIdentity, FileRecord, FolderKind, PageHash
+from dfx_backup.transfer.backup_json import BackupRecord
+from dfx_backup.transfer.folder import Contents, open_folder
+from dfx_backup.transfer.terms import BackupIdentity, FolderKind
 
 BACKUP_ID_BYTES = 16
-_EMPTY_TOO = (Section.WASM_MODULE, Section.WASM_MEMORY)
-"""dfx wants these files even when they are empty."""
-_BY_PAGES = frozenset(SECTION_NAMES[each] for each in (Section.WASM_MEMORY, Section.STABLE_MEMORY))
-"""They may be large: to hash them as a whole too would take as long as hashing their blobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,42 +95,21 @@ def import_folder(
     _refuse_known(repository, details.backup_id)
     progress.step(f"importing {options.folder}")
     with repository.writer(progress=progress) as writer:
-        files, text = _write_files(writer, contents, contents.metadata)
+        files, text = write_folder(writer, contents, contents.metadata)
         record = BackupRecord(
             identity=identity,
             files=files,
             globals=contents.metadata.globals,
-            backup=with_sizes(details, files, writer),
+            backup=details,
             extra={} if contents.record is None else contents.record.extra,
         )
-        commit = writer.commit(
-            backup_meta(record, tags=tags),
-            {METADATA_NAME: text, BACKUP_NAME: backup_json.to_json(record)},
-        )
+        record, commit = commit_backup(writer, record, text, tags=tags)
     return ImportResult(
         record=record,
         kind=contents.kind,
         restic_id=commit.snapshot_id,
         warnings=_warnings(contents, details),
     )
-
-
-def with_sizes(
-    details: BackupDetails, files: Sequence[FileRecord], writer: Writer
-) -> BackupDetails:
-    """The details with what the finished files took; the small files that follow are left out."""
-    return replace(
-        details,
-        raw_bytes=sum(each.size for each in files),
-        new_bytes=writer.totals.new_raw_bytes,
-        stored_bytes=writer.totals.new_sealed_bytes,
-    )
-
-
-def is_ours_only(metadata: SnapshotMetadata) -> bool:
-    """Whether metadata.json can't hold it exactly, so that other programs can't upload it."""
-    written = metadata_json.from_json(metadata_json.to_json(metadata), Path(METADATA_NAME))
-    return None in written.globals
 
 
 def _identity(contents: Contents, options: ImportOptions, *, now: float) -> BackupIdentity:
@@ -203,63 +171,6 @@ def _refuse_known(repository: Repository, backup_id: str) -> None:
     known = {each.backup_id for each in Backups.read(repository, manifests=False).all}
     if backup_id in known:
         raise RefusedError(f"backup {backup_id} is in the repository already")
-
-
-def _write_files(
-    writer: Writer, contents: Contents, metadata: SnapshotMetadata
-) -> tuple[tuple[FileRecord, ...], bytes]:
-    """Write sections and chunks; the record of every file, and what metadata.json holds."""
-    files = []
-    for section, name in SECTION_NAMES.items():
-        source = contents.sections.get(section)
-        if source is not None:
-            files.append(_write(writer, contents.folder, source, name))
-        elif section in _EMPTY_TOO:
-            files.append(_record(writer.add(name, b""), writer.blob_size))
-    for hash_, source in contents.chunks.items():
-        files.append(_write(writer, contents.folder, source, chunk_name(hash_)))
-    text = (contents.folder / METADATA_NAME).read_bytes()
-    if contents.kind is FolderKind.JUNO:
-        text = metadata_json.to_json(metadata)
-    sha256 = hashlib.sha256(text).hexdigest()
-    files.append(FileRecord(name=METADATA_NAME, size=len(text), sha256=sha256))
-    return tuple(files), text
-
-
-def _write(writer: Writer, folder: Path, source: Source, name: str) -> FileRecord:
-    """Copy a file, and compare it with what the folder tells of it."""
-    path = folder / source.name
-    whole = name not in _BY_PAGES or source.sha256 is not None
-    try:
-        if source.start or path.stat().st_size != source.size:
-            with path.open("rb") as file:  # Juno keeps all chunks in one file
-                file.seek(source.start)
-                stored = writer.add(name, file.read(source.size))
-        else:
-            stored = writer.add_file(name, path, whole_hash=whole)
-        found = _record(stored, writer.blob_size)
-        pages = found.pages
-        if source.pages is not None and pages != source.pages:
-            with path.open("rb") as file:  # a repository with blobs of another size made it
-                hashes = FileHash(whole=False, page_bytes=source.pages.page_bytes)
-                hash_file(file.fileno(), hashes)
-            pages = hashes.pages
-    except OSError as error:
-        raise ProjectError(f"{path} can't be read: {error.strerror or error}") from error
-    same = source.pages in (None, pages) and source.sha256 in (None, found.sha256)
-    if found.size != source.size or not same:
-        raise DamageError(f"{path} is damaged: its SHA-256 is not the recorded one")
-    return found
-
-
-def _record(stored: Stored, blob_size: int) -> FileRecord:
-    pages = PageHash(page_bytes=blob_size, sha256=stored.content_sha256)
-    return FileRecord(
-        name=stored.name,
-        size=stored.size,
-        sha256=stored.sha256,
-        pages=pages if stored.name in _BY_PAGES else None,
-    )
 
 
 def _warnings(contents: Contents, details: BackupDetails) -> tuple[str, ...]:
