@@ -3,10 +3,11 @@
 import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Protocol
 
 from dfx_backup.errors import NetworkError
 from dfx_backup.ic import management_types as types
+from dfx_backup.ic import retry as retries
 from dfx_backup.ic import snapshot_metadata
 from dfx_backup.ic.candid import Type, Value, decode, encode
 from dfx_backup.ic.canister_settings import (
@@ -16,7 +17,6 @@ from dfx_backup.ic.canister_settings import (
     status_from_candid,
 )
 from dfx_backup.ic.principal import MANAGEMENT, Principal
-from dfx_backup.ic.retry import RetryPolicy, rejection_passes, rejection_passes_for_reads
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.ic.snapshot_parts import ReadPart, UploadPlace
 from dfx_backup.model import (
@@ -45,8 +45,6 @@ MAX_SLICE_BYTES = 2_000_000
 
 _MAX_PLAIN_MODULE = 1_900_000
 _CHUNK_BYTES = 1024 * 1024
-
-InstallMode = Literal["install", "reinstall", "upgrade"]
 
 
 class Caller(Protocol):
@@ -82,21 +80,22 @@ class ManagementCanister:
         retry: how often such refusals are tried again.
     """
 
-    def __init__(self, agent: Caller, *, retry: RetryPolicy | None = None) -> None:
+    def __init__(self, agent: Caller, *, retry: retries.RetryPolicy | None = None) -> None:
         self._agent = agent
-        self._retry = retry or RetryPolicy()
+        self._retry = retry or retries.RetryPolicy()
 
     def watch(self, listener: Callable[[NetworkError], None]) -> AbstractContextManager[None]:
         """Tell a listener of every request that fails, also when it is made again."""
         return self._agent.watch(listener)
 
-    def status(self, canister: CanisterId) -> CanisterStatus:
-        """`canister_status`."""
-        return self.full_status(canister).status
+    def status(self, canister: CanisterId, *, within_s: float | None = None) -> CanisterStatus:
+        """`canister_status`; with `within_s` asked once, and given up after so many seconds."""
+        return self.full_status(canister, within_s=within_s).status
 
-    def full_status(self, canister: CanisterId) -> FullStatus:
+    def full_status(self, canister: CanisterId, *, within_s: float | None = None) -> FullStatus:
         """`canister_status`, with the settings, which no snapshot holds."""
-        found = self._read(canister, "canister_status", _about(canister), types.STATUS)
+        about = _about(canister)
+        found = self._read(canister, "canister_status", about, types.STATUS, within_s=within_s)
         return status_from_candid(found)
 
     def stop(
@@ -272,7 +271,7 @@ class ManagementCanister:
         module: bytes,
         *,
         arg: bytes = b"DIDL\x00\x00",
-        mode: InstallMode = "install",
+        mode: types.InstallMode = "install",
         skip_pre_upgrade: bool | None = None,
         keep_memory: bool | None = None,
     ) -> None:
@@ -287,7 +286,7 @@ class ManagementCanister:
             keep_memory: upgrades only: keep (True) or replace (False) the Wasm memory.
         """
         target = _principal(canister)
-        variant = (mode, _upgrade_options(mode, skip_pre_upgrade, keep_memory))
+        variant = (mode, types.upgrade_options(mode, skip_pre_upgrade, keep_memory))
         if len(module) + len(arg) <= _MAX_PLAIN_MODULE:
             record = {"mode": variant, "canister_id": target, "wasm_module": module, "arg": arg}
             self._change(canister, "install_code", encode([types.INSTALL_ARGS], [record]))
@@ -342,21 +341,29 @@ class ManagementCanister:
                 before_send=before_send,
                 timeout_s=timeout_s,
             ),
-            passes=rejection_passes,
+            passes=retries.rejection_passes,
         )
 
-    def _read(self, canister: CanisterId, method: str, arg: bytes, result: Type) -> Value:
+    def _read(
+        self,
+        canister: CanisterId,
+        method: str,
+        arg: bytes,
+        result: Type,
+        *,
+        within_s: float | None = None,
+    ) -> Value:
         effective = _principal(canister)
-        reply = self._retry.run(
+        reply = (self._retry if within_s is None else retries.NO_RETRY).run(
             lambda: self._agent.call(
                 MANAGEMENT,
                 method,
                 arg,
                 effective=effective,
                 expiry_s=READ_EXPIRY_S,
-                timeout_s=READ_TIMEOUT_S,
+                timeout_s=READ_TIMEOUT_S if within_s is None else within_s,
             ),
-            passes=rejection_passes_for_reads,
+            passes=retries.rejection_passes_for_reads,
         )
         return _one(result, reply)
 
@@ -391,10 +398,3 @@ def _snapshot(found: Value) -> CanisterSnapshot:
 def _canister_and_snapshot(canister: CanisterId, snapshot: SnapshotId) -> bytes:
     record = {"canister_id": _principal(canister), "snapshot_id": _snapshot_bytes(snapshot)}
     return encode([types.CANISTER_AND_SNAPSHOT], [record])
-
-
-def _upgrade_options(mode: InstallMode, skip: bool | None, keep: bool | None) -> Value:  # noqa: FBT001 # passed on from keywords
-    if mode != "upgrade" or (skip is None and keep is None):
-        return None
-    persistence = None if keep is None else ("keep" if keep else "replace", None)
-    return {"skip_pre_upgrade": skip, "wasm_memory_persistence": persistence}

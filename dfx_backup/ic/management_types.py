@@ -4,6 +4,8 @@ What we read is `opt` wherever we can do without it: replies gain and lose field
 (Interface spec, "The IC management canister".)
 """
 
+from typing import Literal
+
 from dfx_backup.ic.candid import (
     BLOB,
     BOOL,
@@ -18,6 +20,7 @@ from dfx_backup.ic.candid import (
     RESERVED,
     TEXT,
     Opt,
+    Value,
     Vec,
     record,
     variant,
@@ -194,3 +197,13 @@ INSTALL_CHUNKED_ARGS = record(
         "sender_canister_version": Opt(NAT64),
     }
 )
+
+InstallMode = Literal["install", "reinstall", "upgrade"]
+
+
+def upgrade_options(mode: InstallMode, skip: bool | None, keep: bool | None) -> Value:  # noqa: FBT001 # passed on from keywords
+    """What the variant of `install_code` holds: only an upgrade has options."""
+    if mode != "upgrade" or (skip is None and keep is None):
+        return None
+    persistence = None if keep is None else ("keep" if keep else "replace", None)
+    return {"skip_pre_upgrade": skip, "wasm_memory_persistence": persistence}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from dfx_backup.ic.canister_settings import FullStatus
+from dfx_backup.ic.canister_settings import CanisterSettings, FullStatus
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.model import CanisterId, CanisterSnapshot, CanisterStatus, SnapshotId
 from dfx_backup.transfer.terms import SliceWriter
@@ -15,8 +15,8 @@ class DirectCalls(Protocol):
     def status(self, canister: CanisterId, /) -> CanisterStatus:
         """The canister's certified status."""
 
-    def full_status(self, canister: CanisterId, /) -> FullStatus:
-        """Status and settings, from one certified answer."""
+    def full_status(self, canister: CanisterId, /, *, within_s: float | None = None) -> FullStatus:
+        """Status and settings, from one certified answer; `within_s` as `SnapshotReader.status`."""
 
     def list_snapshots(self, canister: CanisterId, /) -> tuple[CanisterSnapshot, ...]:
         """The canister's snapshots; a viewer may ask as well."""
@@ -25,6 +25,9 @@ class DirectCalls(Protocol):
         self, canister: CanisterId, snapshot: SnapshotId, /
     ) -> SnapshotMetadata:
         """The snapshot's certified metadata."""
+
+    def update_settings(self, canister: CanisterId, settings: CanisterSettings, /) -> None:
+        """Change the settings that are not None."""
 
     def install_code(self, canister: CanisterId, module: bytes, /, *, arg: bytes = ...) -> None:
         """Install a module into an empty canister."""

@@ -32,7 +32,12 @@ from dfx_backup.operations.journal import (
     Step,
 )
 from dfx_backup.operations.loading import Loader
-from dfx_backup.operations.patience import CANNOT_ASK, sleep_watching, was_not_executed
+from dfx_backup.operations.patience import (
+    CANNOT_ASK,
+    quick_status,
+    sleep_watching,
+    was_not_executed,
+)
 from dfx_backup.operations.starting import is_running, note_step, start_again, watch
 from dfx_backup.operations.taking import Taker
 from dfx_backup.operations.target import Runtime, Target
@@ -109,15 +114,13 @@ class Held:
 
     def look(self) -> Moment:
         """Version and state now, certified; nothing when nobody can tell the version."""
-        target, full = self._target, None
+        target, full, within_s = self._target, None, self._run.limits.look_s
         try:
             if target.direct is not None:
-                full = target.direct.calls.full_status(target.canister_id)
+                full = target.direct.calls.full_status(target.canister_id, within_s=within_s)
                 status = full.status
-            elif target.reader is not None:
-                status = target.reader.status(target.canister_id)
-            elif target.driver.capabilities.reads_version:
-                status = target.driver.status(target.canister_id)
+            elif target.reader is not None or target.driver.capabilities.reads_version:
+                status = quick_status(self._run, target)
             else:
                 return Moment()
         except CANNOT_ASK as error:
@@ -179,7 +182,7 @@ class Held:
 
     def _is_stopped(self) -> bool:
         try:
-            state = self._target.driver.status(self._target.canister_id).state
+            state = quick_status(self._run, self._target).state
         except CANNOT_ASK:
             return False
         return state is RunState.STOPPED

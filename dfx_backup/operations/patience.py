@@ -12,8 +12,9 @@ from dfx_backup.errors import (
     WrongKeyError,
 )
 from dfx_backup.ic.http_errors import HttpStatusError, TransportError
+from dfx_backup.model import CanisterStatus
 from dfx_backup.operations.interrupts import Interrupts
-from dfx_backup.operations.target import Clock
+from dfx_backup.operations.target import Clock, Runtime, Target
 
 CANNOT_ASK = (NetworkError, ToolError)
 """What a look at the canister raises when it can't be asked just now."""
@@ -61,6 +62,17 @@ def was_not_executed(error: BackupError) -> bool:
     if isinstance(error, UnknownOutcomeError | CertificateError):
         return False
     return isinstance(error, NetworkError | ProjectError | UsageError | WrongKeyError)
+
+
+def quick_status(run: Runtime, target: Target) -> CanisterStatus:
+    """The canister's status while it is stopped: a network that does not answer soon is left.
+
+    Raises:
+        NetworkError, ToolError: it can't be asked, or not within `Limits.look_s`.
+    """
+    if target.reader is None:
+        return target.driver.status(target.canister_id)
+    return target.reader.status(target.canister_id, within_s=run.limits.look_s)
 
 
 class Patience:

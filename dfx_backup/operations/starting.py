@@ -11,7 +11,7 @@ from dfx_backup.errors import BackupError, CanisterDownError, RejectError
 from dfx_backup.model import DriverName, RunState
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.journal import OpenEntry, Step
-from dfx_backup.operations.patience import Patience, lasts
+from dfx_backup.operations.patience import Patience, lasts, quick_status
 from dfx_backup.operations.target import Runtime, Target
 
 _LEAST_TRIES = 3
@@ -59,7 +59,7 @@ def start_again(
         tries += 1
         error = _try_to_start(target, interrupts)
         answered = run.clock.monotonic()
-        if error is None or is_running(target, interrupts):
+        if error is None or _state(target, interrupts, run) is RunState.RUNNING:
             return answered
         if lasts(error) or (tries >= _LEAST_TRIES and patience.is_over()):
             raise _down(run, target, error, top_up)
@@ -132,9 +132,13 @@ def _must_give_up(run: Runtime, expiry: float | None, end: float) -> bool:
     return now >= end or (expiry is not None and expiry > end)
 
 
-def _state(target: Target, interrupts: Interrupts) -> RunState | None:
+def _state(
+    target: Target, interrupts: Interrupts, in_outage: Runtime | None = None
+) -> RunState | None:
     """The canister's state, or None when it can't be asked."""
     try:
+        if in_outage is not None:
+            return quick_status(in_outage, target).state
         return target.driver.status(target.canister_id).state
     except BackupError:
         return None

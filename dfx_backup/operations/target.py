@@ -44,8 +44,13 @@ class MetadataView(Protocol):
 class SnapshotReader(Protocol):
     """Certified direct reads, next to a driver that goes through another program."""
 
-    def status(self, canister: CanisterId, /) -> CanisterStatus:
-        """The canister's certified status, its version included."""
+    def status(self, canister: CanisterId, /, *, within_s: float | None = None) -> CanisterStatus:
+        """The canister's certified status, its version included.
+
+        Args:
+            canister: which one.
+            within_s: ask once, and give up after so many seconds; None is patient.
+        """
 
     def read_snapshot_metadata(self, canister: CanisterId, snapshot: SnapshotId, /) -> MetadataView:
         """The snapshot's certified metadata."""
@@ -104,6 +109,7 @@ class Limits:
         late_stop_s: to wait, with the canister running, for the expiry of a stop whose answer was
             lost; a longer wait is left to `recover`.
         poll_s: between two looks at something that is awaited.
+        look_s: for one look at a canister that is stopped: nobody waits for a version.
     """
 
     stop_s: float = 60.0
@@ -112,6 +118,7 @@ class Limits:
     start_s: float = 120.0
     late_stop_s: float = 70.0
     poll_s: float = 1.0
+    look_s: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -199,6 +199,7 @@ class MemoryManagement:
     Attributes:
         expiry_s: how long a sent call can still execute.
         signed: False: as if another program signed the calls, so that no request id is known.
+        patience: seconds for which each status was asked for.
     """
 
     def __init__(
@@ -213,11 +214,13 @@ class MemoryManagement:
         self.caller = caller
         self.expiry_s = expiry_s
         self.signed = signed
+        self.patience: list[float | None] = []
         self._sent = 0
 
     # -- the methods ------------------------------------------------------------------------------
 
-    def status(self, canister: CanisterId) -> CanisterStatus:
+    def status(self, canister: CanisterId, *, within_s: float | None = None) -> CanisterStatus:
+        self.patience.append(within_s)
         return self._call("canister_status", canister, self._status)
 
     def stop(

@@ -49,8 +49,8 @@ class MemoryTransfer(MemoryManagement):
 
     settings = CanisterSettings(wasm_memory_limit=3 * GIB, wasm_memory_threshold=0)
 
-    def full_status(self, canister: CanisterId) -> FullStatus:
-        return FullStatus(status=self.status(canister), settings=self.settings)
+    def full_status(self, canister: CanisterId, *, within_s: float | None = None) -> FullStatus:
+        return FullStatus(status=self.status(canister, within_s=within_s), settings=self.settings)
 
     def watch(self, listener: Callable[[NetworkError], None]) -> AbstractContextManager[None]:
         del listener

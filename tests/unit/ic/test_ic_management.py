@@ -71,6 +71,25 @@ def test_a_stop_expires_soon_and_is_told_to_the_journal() -> None:
     assert call["before_send"] is print
 
 
+def lost() -> UnknownOutcomeError:
+    return UnknownOutcomeError("the answer was lost", request_id=None, expires_at=0.0)
+
+
+def test_a_status_that_is_wanted_soon_is_asked_for_once() -> None:
+    canister, agent = made(lost(), lost())
+    with pytest.raises(UnknownOutcomeError):
+        canister.status(CANISTER, within_s=4)
+    [call] = agent.calls
+    assert call["timeout_s"] == 4
+
+
+def test_another_status_is_asked_for_again() -> None:
+    canister, agent = made(*(lost() for _ in range(8)))
+    with pytest.raises(UnknownOutcomeError):
+        canister.status(CANISTER)
+    assert [call["timeout_s"] for call in agent.calls] == [120.0] * 8
+
+
 def test_the_status_of_today() -> None:
     reply = c.encode(
         [mt.STATUS],

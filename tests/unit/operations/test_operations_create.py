@@ -101,6 +101,30 @@ def test_without_a_reader_the_label_says_unverified(tmp_path: Path) -> None:
     assert not result.incomplete
 
 
+def test_nobody_waits_long_for_a_version_while_the_canister_is_stopped(world: World) -> None:
+    world.subnet.fail("canister_status", How.NEVER, skip=1, times=2)
+
+    result = create(world.run, world.target, PLAIN)
+
+    held = [patience for patience in world.management.patience if patience is not None]
+    assert held == [world.run.limits.look_s] * 2
+    assert result.consistency is Consistency.UNVERIFIED
+    assert any("could not be read" in text for text in result.warnings)
+    assert world.is_running
+    assert not world.journal_files
+
+
+def test_nobody_waits_long_for_a_status_when_a_stop_or_a_start_fails(world: World) -> None:
+    world.subnet.fail("stop_canister", How.LOST)
+    world.subnet.fail("start_canister", How.LOST)
+
+    create(world.run, world.target, PLAIN)
+
+    held = [patience for patience in world.management.patience if patience is not None]
+    assert held == [world.run.limits.look_s] * 4
+    assert world.is_running
+
+
 def test_somebody_who_starts_the_canister_in_between_is_found_out(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
