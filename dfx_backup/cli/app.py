@@ -21,6 +21,7 @@ from dfx_backup.cli import (
     parent,
     recover,
     repository,
+    restore,
     retention,
     snapshot,
 )
@@ -42,6 +43,7 @@ app.add_typer(snapshot.group, name="snapshot")
 recover.register(app)
 repository.register(app)
 backup.register(app)
+restore.register(app)
 retention.register(app)
 doctor.register(app)
 estimate.register(app)

@@ -131,6 +131,7 @@ class LoadOptions:
         replace: snapshot that the safety snapshot replaces, or None.
         other_canister: the snapshot may belong to another canister of the same subnet.
         allow_stopped: go on when the canister is found stopped, and leave it stopped.
+        leave_stopped: do not start the canister after the load.
     """
 
     snapshot: SnapshotId
@@ -138,6 +139,7 @@ class LoadOptions:
     replace: SnapshotId | None = None
     other_canister: bool = False
     allow_stopped: bool = False
+    leave_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,6 +211,16 @@ class LoadResult:
     recovery_pending: bool = False
     incomplete: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def confirmed(self) -> bool:
+        """Nobody interfered, and nothing can happen late any more."""
+        return not self.incomplete and not self.recovery_pending
+
+    @property
+    def news(self) -> tuple[str, ...]:
+        """The warnings that the plan did not have."""
+        return tuple(each for each in self.warnings if each not in self.plan.warnings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

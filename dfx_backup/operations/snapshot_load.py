@@ -2,34 +2,18 @@
 
 from dataclasses import dataclass
 
-from dfx_backup.errors import BackupError, RefusedError, UsageError
+from dfx_backup.errors import BackupError
 from dfx_backup.model import CanisterSnapshot, RunState, SnapshotId
-from dfx_backup.operations import cycles, preflight, snapshot_ids
+from dfx_backup.operations import load_planning, preflight
 from dfx_backup.operations.hold import Held, Moment, stopped
 from dfx_backup.operations.interrupts import Interrupts
-from dfx_backup.operations.journal import CallKind, RunKind
+from dfx_backup.operations.journal import CallKind, JournalEntry, RunKind
 from dfx_backup.operations.ledger import SAFETY, Ledger, OwnSnapshot
 from dfx_backup.operations.locks import canister_lock
-from dfx_backup.operations.patience import CANNOT_ASK
-from dfx_backup.operations.plans import CyclesCheck, LoadOptions, LoadPlan, LoadResult
+from dfx_backup.operations.plans import LoadOptions, LoadPlan, LoadResult
 from dfx_backup.operations.recover import finish_what_is_over, refuse_pending
 from dfx_backup.operations.snapshot_delete import delete_one
 from dfx_backup.operations.target import Runtime, Target
-
-_NO_SLOT = (
-    "delete a snapshot with `snapshot delete`, name one that the safety snapshot may replace with"
-    " --replace, or go without one with --skip-safety-snapshot"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Source:
-    """The snapshot to load and what its metadata tells."""
-
-    snapshot: CanisterSnapshot
-    foreign: bool
-    version: int | None = None
-    uploaded: bool | None = None
 
 
 def plan_load(run: Runtime, target: Target, options: LoadOptions) -> LoadPlan:
@@ -41,7 +25,7 @@ def plan_load(run: Runtime, target: Target, options: LoadOptions) -> LoadPlan:
         NetworkError, ToolError: as the driver tells them.
     """
     refuse_pending(run, target)
-    return _plan(run, target, options, preflight.survey(target))
+    return load_planning.plan(run, target, options, preflight.survey(target))
 
 
 def load(run: Runtime, target: Target, options: LoadOptions) -> LoadResult:
@@ -56,35 +40,84 @@ def load(run: Runtime, target: Target, options: LoadOptions) -> LoadResult:
         UsageError, RefusedError, NetworkError, ToolError: as `plan_load`, or from a step.
     """
     with Interrupts() as interrupts, canister_lock(run, target, purpose="snapshot load"):
-        settled = finish_what_is_over(run, target)
-        found = preflight.survey(target)
-        plan = _plan(run, target, options, found)
-        entry = preflight.new_entry(run, target, found, RunKind.LOAD)
+        ready = prepare(run, target, options)
         with interrupts.deferred():
             with stopped(
-                run, target, interrupts, entry, stops=plan.stops, top_up=plan.cycles.required
+                run,
+                target,
+                interrupts,
+                ready.entry,
+                stops=ready.plan.stops,
+                top_up=ready.plan.cycles.required,
             ) as held:
-                safety = _take_safety(run, target, plan, held)
-                _load_or_name(plan, held, safety)
+                safety = take_safety(run, target, ready.plan, held)
+                _load_or_name(ready.plan, held, safety)
                 before_start = held.look()
-            incomplete = _incomplete(plan, held, before_start)
-            confirmed = not incomplete and not held.recovery_pending
-            deleted, troubles = _delete_older(run, target, plan) if confirmed else ((), ())
-        return LoadResult(
-            plan=plan,
-            safety=safety,
-            outage_s=held.outage_s,
-            running=held.running,
-            deleted=deleted,
-            recovery_pending=held.recovery_pending,
-            incomplete=incomplete,
-            warnings=(*settled, *plan.warnings, *held.warnings, *troubles),
-        )
+                if options.leave_stopped:
+                    held.leave_stopped()
+            return conclude(run, target, ready, held, safety, before_start)
 
 
-def _take_safety(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A load that may begin.
+
+    Attributes:
+        plan: what will be done.
+        entry: the journal entry with which it begins.
+        settled: what the user should know of an old run.
+    """
+
+    plan: LoadPlan
+    entry: JournalEntry
+    settled: tuple[str, ...]
+
+
+def prepare(run: Runtime, target: Target, options: LoadOptions) -> Ready:
+    """Plan under the canister's lock, which the caller holds.
+
+    Raises:
+        UsageError, RefusedError, NetworkError, ToolError: as `plan_load`.
+    """
+    settled = finish_what_is_over(run, target)
+    found = preflight.survey(target)
+    plan = load_planning.plan(run, target, options, found)
+    entry = preflight.new_entry(run, target, found, RunKind.LOAD)
+    return Ready(plan=plan, entry=entry, settled=settled)
+
+
+def conclude(
+    run: Runtime,
+    target: Target,
+    ready: Ready,
+    held: Held,
+    safety: CanisterSnapshot | None,
+    before_start: Moment,
+) -> LoadResult:
+    """Judge a load once the canister is released, and delete older safety snapshots of ours."""
+    incomplete = _incomplete(ready.plan, held, before_start)
+    confirmed = not incomplete and not held.recovery_pending
+    deleted, troubles = _delete_older(run, target, ready.plan) if confirmed else ((), ())
+    return LoadResult(
+        plan=ready.plan,
+        safety=safety,
+        outage_s=held.outage_s,
+        running=held.running,
+        deleted=deleted,
+        recovery_pending=held.recovery_pending,
+        incomplete=incomplete,
+        warnings=(*ready.settled, *ready.plan.warnings, *held.warnings, *troubles),
+    )
+
+
+def take_safety(
     run: Runtime, target: Target, plan: LoadPlan, held: Held
 ) -> CanisterSnapshot | None:
+    """Keep the state of a canister that is held; None when the plan wants none.
+
+    Raises:
+        BackupError: as `Held.take`.
+    """
     if not plan.safety_snapshot:
         return None
     replace = None if plan.replaces is None else plan.replaces.snapshot_id
@@ -137,157 +170,3 @@ def _incomplete(plan: LoadPlan, held: Held, before_start: Moment) -> tuple[str, 
         return ()
     what = f"Somebody had {plan.canister} running, or changed it, between our stop and our start"
     return (f"{what}: what was written then may be in neither state.",)
-
-
-def _plan(run: Runtime, target: Target, options: LoadOptions, found: preflight.Survey) -> LoadPlan:
-    status = found.status
-    preflight.require_state(run, target, status, allow_stopped=options.allow_stopped)
-    source = _source(target, options, found)
-    replaces = _replaced(target, options, found, source)
-    deletes = _old_safety_snapshots(run, target, options, found, source)
-    safety = not options.skip_safety_snapshot and status.module_hash is not None
-    check = _cycles(found, source, safety=safety)
-    warnings = [*preflight.require_cycles(target, check), *_warnings(target, source)]
-    if not safety:
-        warnings.append(f"The present state of {target} is not kept: no safety snapshot.")
-    return LoadPlan(
-        canister=target.ref,
-        network=target.network,
-        network_id=target.network_id,
-        driver=target.driver.describe(),
-        state=status.state,
-        stops=status.state is RunState.RUNNING,
-        snapshot=source.snapshot,
-        snapshot_version=source.version,
-        canister_version=status.version,
-        module_hash=status.module_hash,
-        uploaded=source.uploaded,
-        safety_snapshot=safety,
-        replaces=replaces,
-        deletes=deletes,
-        cycles=check,
-        will_be_lost=_lost(target, source, replaces, deletes),
-        warnings=tuple(warnings),
-    )
-
-
-def _source(target: Target, options: LoadOptions, found: preflight.Survey) -> _Source:
-    wanted = snapshot_ids.canonical(options.snapshot)
-    foreign = wanted not in found.ids
-    if foreign and options.other_canister:
-        snapshot = CanisterSnapshot(snapshot_id=wanted)
-        if snapshot_ids.owner(wanted) == target.canister_id:
-            snapshot_ids.find(wanted, found.snapshots, target.canister_id)
-    else:
-        try:
-            snapshot = snapshot_ids.find(wanted, found.snapshots, target.canister_id)
-        except RefusedError as error:
-            error.hint = "--from-other-canister loads it nevertheless, when that is what you want"
-            raise
-    owner = snapshot_ids.owner(wanted) if foreign else target.canister_id
-    if target.reader is None or owner is None:
-        return _Source(snapshot=snapshot, foreign=foreign)
-    try:
-        metadata = target.reader.read_snapshot_metadata(owner, wanted)
-    except CANNOT_ASK:
-        return _Source(snapshot=snapshot, foreign=foreign)
-    return _Source(
-        snapshot=snapshot,
-        foreign=foreign,
-        version=metadata.canister_version,
-        uploaded=None if metadata.source is None else metadata.source == "metadata_upload",
-    )
-
-
-def _replaced(
-    target: Target, options: LoadOptions, found: preflight.Survey, source: _Source
-) -> CanisterSnapshot | None:
-    if options.skip_safety_snapshot:
-        if options.replace is not None:
-            raise UsageError(
-                "--replace names what the safety snapshot replaces, and none is taken",
-                hint="leave out --replace or --skip-safety-snapshot",
-            )
-        return None
-    if options.replace is None:
-        preflight.require_slot(target, found.snapshots, _NO_SLOT)
-        return None
-    replaces = snapshot_ids.find(options.replace, found.snapshots, target.canister_id)
-    if replaces.snapshot_id == source.snapshot.snapshot_id:
-        raise RefusedError(
-            f"snapshot {replaces.snapshot_id} is the one to load; the safety snapshot can't"
-            " replace it",
-            hint="name another snapshot with --replace",
-        )
-    return replaces
-
-
-def _old_safety_snapshots(
-    run: Runtime, target: Target, options: LoadOptions, found: preflight.Survey, source: _Source
-) -> tuple[SnapshotId, ...]:
-    """Safety snapshots of ours beyond the newest one, as things will be after the load."""
-    keep = {source.snapshot.snapshot_id}
-    if options.replace is not None:
-        keep.add(snapshot_ids.canonical(options.replace))
-    ours = [
-        own.snapshot_id
-        for own in Ledger(run.state, target.key).read()
-        if own.purpose == SAFETY and own.snapshot_id in found.ids
-    ]
-    if options.skip_safety_snapshot:
-        ours = ours[:-1]
-    return tuple(own for own in ours if own not in keep)
-
-
-def _cycles(found: preflight.Survey, source: _Source, *, safety: bool) -> CyclesCheck:
-    present = cycles.snapshot_bytes(found.status)
-    coming = source.snapshot.size_bytes
-    if present is None:
-        return cycles.check(found.status, added_bytes=None, cost=None)
-    grows = 0 if coming is None else max(0, coming - present)
-    added = grows + (present if safety else 0)
-    cost = cycles.load_cost(present if coming is None else coming)
-    if safety:
-        cost += cycles.take_cost(present)
-    return cycles.check(found.status, added_bytes=added, cost=cost)
-
-
-def _lost(
-    target: Target,
-    source: _Source,
-    replaces: CanisterSnapshot | None,
-    deletes: tuple[SnapshotId, ...],
-) -> tuple[str, ...]:
-    if source.foreign:
-        lost = [f"The whole present state of {target}: another canister's takes its place."]
-    else:
-        since = f"What {target} did since snapshot {source.snapshot.snapshot_id} was taken"
-        lost = [f"{since}: code, heap, stable memory and certified data go back to that moment."]
-    if replaces is not None:
-        lost.append(
-            f"Snapshot {replaces.snapshot_id} of {target}: the safety snapshot takes its place."
-        )
-    lost.extend(
-        f"Snapshot {old} of {target}: an older safety snapshot of ours, deleted afterwards."
-        for old in deletes
-    )
-    return tuple(lost)
-
-
-def _warnings(target: Target, source: _Source) -> list[str]:
-    timer = {
-        True: "The snapshot was uploaded: its global timer comes back with it.",
-        False: "The snapshot is a native one: the global timer is not brought back by it.",
-        None: "Whether the global timer comes back is not known: only uploaded snapshots do that.",
-    }[source.uploaded]
-    warnings = [
-        "Settings, controllers, cycles, logs and history stay as they are now.",
-        timer,
-        "Effects outside the canister, such as transfers and calls to others, are not undone.",
-    ]
-    if source.foreign:
-        warnings.append(
-            "Keys bound to a canister id (threshold signatures, vetKeys, Internet Identity"
-            f" principals) differ: what the snapshot holds was not made for {target}."
-        )
-    return warnings

@@ -17,6 +17,7 @@ from dfx_backup.operations.recover import refuse_pending
 from dfx_backup.operations.state_files import private_folder, remove
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.operations.transfer_plans import (
+    SendOptions,
     SnapshotUploadPlan,
     SnapshotUploadResult,
     UploadOptions,
@@ -55,6 +56,8 @@ def upload(
     target: Target,
     options: UploadOptions,
     progress: TransferProgress,
+    *,
+    purpose: str = PURPOSE,
 ) -> SnapshotUploadResult:
     """Plan again, then send the folder and read back; interrupted at any point, it goes on.
 
@@ -68,11 +71,14 @@ def upload(
         plan = plan_upload(run, target, options)
         if target.direct is None:
             made = folder_way.upload(run, target, plan, progress)
-            _own(run, target, made.snapshot_id)
+            own(run, target, made.snapshot_id, purpose)
             return _result(run, target, plan, made.snapshot_id, None, made.warnings)
         with interrupts.deferred(), transfers.goes_on(_again(run, target, options)):
-            report = _send(run, target, plan, options, progress, interrupts)
-        _own(run, target, report.snapshot_id)
+            how = Sending(
+                state=state_file(run, target, options.folder), purpose=purpose, options=options
+            )
+            report = send(run, target, plan, how, progress, interrupts)
+        own(run, target, report.snapshot_id, purpose)
         return _result(run, target, plan, report.snapshot_id, report, ())
 
 
@@ -82,32 +88,56 @@ def state_file(run: Runtime, target: Target, folder: Path) -> Path:
     return run.state / "uploads" / f"{target.key}.{name}.json"
 
 
-def _send(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sending:
+    """How a planned upload is carried out.
+
+    Attributes:
+        state: what is remembered of it.
+        purpose: why, for the list of our own snapshots.
+        options: what was asked for.
+        keep_state: see `UploadTarget.keep_state`.
+    """
+
+    state: Path
+    purpose: str
+    options: SendOptions
+    keep_state: bool = False
+
+
+def send(
     run: Runtime,
     target: Target,
     plan: SnapshotUploadPlan,
-    options: UploadOptions,
+    how: Sending,
     progress: TransferProgress,
     interrupts: Interrupts,
 ) -> UploadReport:
+    """Make the snapshot and fill it, by direct calls; signals are deferred by the caller.
+
+    Raises:
+        InterruptedRunError: a signal has come; the same upload goes on.
+        LockedError, DamageError, RefusedError, NetworkError, ProjectError: as `upload_snapshot`.
+    """
     assert target.direct is not None
     if plan.installs_stub:
         progress.step(f"{target}: installing an empty wasm64 module")
         with canister_lock(run, target, purpose="snapshot upload"):
             target.direct.calls.install_code(target.canister_id, STUB_WASM64)
         interrupts.check()
-    state = state_file(run, target, options.folder)
+    state = how.state
     private_folder(state.parent)
     begun = remembered(state)
     if begun is not None and begun not in {each.snapshot_id for each in plan.snapshots}:
         remove(state)  # the snapshot was deleted since: there is nothing to go on with
     return upload_snapshot(
-        _Writer(run=run, target=target, direct=target.direct.slices),
+        _Writer(run=run, target=target, direct=target.direct.slices, purpose=how.purpose),
         UploadTarget(
             canister_id=target.canister_id,
             network_id=target.network_id,
             state=state,
-            snapshot_id=options.resume,
+            keep_state=how.keep_state,
+            snapshot_id=how.options.resume,
             replace=None if plan.replaces is None else plan.replaces.snapshot_id,
         ),
         plan.what,
@@ -115,9 +145,9 @@ def _send(
             read_back=plan.read_back,
             keep_timer=plan.keep_timer,
             keep_hook_status=plan.keep_hook_status,
-            seed=options.seed,
+            seed=how.options.seed,
         ),
-        options=transfers.options(run, interrupts, options.window),
+        options=transfers.options(run, interrupts, plan.window),
         progress=progress,
     )
 
@@ -132,6 +162,7 @@ class _Writer:
     run: Runtime
     target: Target
     direct: SliceWriter
+    purpose: str
 
     def upload_snapshot_metadata(
         self,
@@ -149,7 +180,7 @@ class _Writer:
             ledger = Ledger(self.run.state, self.target.key)
             if replace is not None:
                 ledger.drop(replace)
-            ledger.add(_record(self.run, made))
+            ledger.add(_record(self.run, made, self.purpose))
         return made
 
     def upload_snapshot_data(
@@ -174,16 +205,16 @@ class _Writer:
         return self.direct.watch(listener)
 
 
-def _own(run: Runtime, target: Target, snapshot: SnapshotId) -> None:
+def own(run: Runtime, target: Target, snapshot: SnapshotId, purpose: str) -> None:
     """Record it, where an answer was lost and the engine found the snapshot in the list."""
     ledger = Ledger(run.state, target.key)
     if all(known.snapshot_id != snapshot for known in ledger.read()):
         with canister_lock(run, target, purpose="snapshot upload"):
-            ledger.add(_record(run, snapshot))
+            ledger.add(_record(run, snapshot, purpose))
 
 
-def _record(run: Runtime, snapshot: SnapshotId) -> OwnSnapshot:
-    return OwnSnapshot(snapshot_id=snapshot, purpose=PURPOSE, taken_at=run.clock.now())
+def _record(run: Runtime, snapshot: SnapshotId, purpose: str) -> OwnSnapshot:
+    return OwnSnapshot(snapshot_id=snapshot, purpose=purpose, taken_at=run.clock.now())
 
 
 def _result(

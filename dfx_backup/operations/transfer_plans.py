@@ -16,7 +16,7 @@ from dfx_backup.transfer.terms import (
     ReadBack,
     UploadReport,
 )
-from dfx_backup.transfer.upload_plan import UploadPlan
+from dfx_backup.transfer.upload_plan import FolderOrigin, UploadPlan
 
 
 class Way(enum.StrEnum):
@@ -140,11 +140,10 @@ class SnapshotDownloadResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UploadOptions:
-    """What `snapshot upload` was asked for.
+class SendOptions:
+    """How something is made into a snapshot.
 
     Attributes:
-        folder: what is sent.
         resume: the snapshot that an earlier run began, or None: what this computer remembers.
         replace: snapshot that the new one replaces, or None.
         window: most slices in flight.
@@ -153,13 +152,19 @@ class UploadOptions:
         seed: of the sample that is read back.
     """
 
-    folder: Path
     resume: SnapshotId | None = None
     replace: SnapshotId | None = None
     window: int = DEFAULT_WINDOW
     clone: bool = False
     read_back: ReadBack = ReadBack.SAMPLED
     seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadOptions(SendOptions):
+    """What `snapshot upload` was asked for; `folder` is what is sent."""
+
+    folder: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +176,7 @@ class SnapshotUploadPlan:
         network: the network it lives on.
         network_id: that network's identity.
         driver: the tool and its version.
-        what: the folder, and what is sent of it.
+        what: where the bytes are, and what is sent of them.
         sizes: of the snapshot's parts.
         way: how the bytes travel.
         resumes: the snapshot of an earlier run that is gone on with, or None.
@@ -212,13 +217,18 @@ class SnapshotUploadPlan:
 
     @property
     def folder(self) -> Path:
-        """What is sent."""
-        return self.what.report.folder
+        """What is sent, when it is a folder."""
+        return self._report.folder
 
     @property
     def kind(self) -> FolderKind:
-        """Which program made the folder."""
-        return self.what.report.kind
+        """Which program made the folder, when it is one."""
+        return self._report.kind
+
+    @property
+    def _report(self) -> FolderReport:
+        assert isinstance(self.what.origin, FolderOrigin)  # or nobody asks
+        return self.what.origin.report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

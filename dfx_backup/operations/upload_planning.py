@@ -12,11 +12,16 @@ from dfx_backup.operations import cycles, durations, folder_way, preflight, snap
 from dfx_backup.operations.plans import CyclesCheck
 from dfx_backup.operations.preflight import Survey
 from dfx_backup.operations.target import Runtime, Target
-from dfx_backup.operations.transfer_plans import Sizes, SnapshotUploadPlan, UploadOptions, Way
+from dfx_backup.operations.transfer_plans import (
+    SendOptions,
+    Sizes,
+    SnapshotUploadPlan,
+    UploadOptions,
+    Way,
+)
 from dfx_backup.operations.wasm_module import HEARTBEAT, MAX_MODULE_BYTES, exports
-from dfx_backup.transfer import folder as folders
-from dfx_backup.transfer.terms import FolderKind, ReadBack
-from dfx_backup.transfer.upload_plan import UploadPlan
+from dfx_backup.transfer.terms import ReadBack
+from dfx_backup.transfer.upload_plan import Origin, UploadPlan
 from dfx_backup.transfer.upload_plan import plan_upload as plan_folder
 from dfx_backup.transfer.upload_state import remembered
 
@@ -36,12 +41,33 @@ def plan(run: Runtime, target: Target, options: UploadOptions, state: Path) -> S
     """See `snapshot_upload.plan_upload`; `state` is what is remembered of an earlier run."""
     run.progress.step(f"{target}: checking {options.folder}")
     what = plan_folder(options.folder)
-    if what.report.problems:
+    if what.origin.problems:
         raise DamageError(
-            f"{options.folder} can't be uploaded: {' '.join(what.report.problems)}",
+            f"{options.folder} can't be uploaded: {' '.join(what.origin.problems)}",
             hint="nothing was sent; `snapshot verify` checks a folder",
         )
-    found = preflight.survey(target)
+    planned = plan_sending(target, what, options, state, preflight.survey(target))
+    if target.direct is None:
+        folder_way.require_upload(target, planned, options)
+    balance = require_balance(target, planned)
+    return replace(planned, warnings=(*planned.warnings, *balance))
+
+
+def plan_sending(
+    target: Target, what: UploadPlan, options: SendOptions, state: Path, found: Survey
+) -> SnapshotUploadPlan:
+    """What making these bytes into a snapshot would do; nothing is sent, no balance is judged.
+
+    Args:
+        target: the canister.
+        what: the bytes.
+        options: how.
+        state: what is remembered of an earlier run.
+        found: what the canister looks like.
+
+    Raises:
+        UsageError, RefusedError, NetworkError, ToolError: as `snapshot_upload.plan_upload`.
+    """
     settings = None
     if target.direct is not None:
         settings = target.direct.calls.full_status(target.canister_id).settings
@@ -51,7 +77,7 @@ def plan(run: Runtime, target: Target, options: UploadOptions, state: Path) -> S
         _require_slot(target, found)
     stub = _needs_stub(target, found.status, what, resumed=resumes is not None)
     keeps_hook = _keeps_hook(what.metadata, settings)
-    heartbeat = _has_heartbeat(options.folder)
+    heartbeat = _has_heartbeat(what)
     check = _cycles(found.status, what, options, replaces, resumed=resumes is not None)
     planned = SnapshotUploadPlan(
         canister=target.ref,
@@ -74,13 +100,10 @@ def plan(run: Runtime, target: Target, options: UploadOptions, state: Path) -> S
         cycles=check,
         will_be_lost=_lost(target, replaces),
     )
-    if target.direct is None:
-        folder_way.require_upload(target, planned, options)
-    balance = _balance(target, planned, resumed=resumes is not None)
-    return replace(planned, warnings=(*_warnings(target, planned, options), *balance))
+    return replace(planned, warnings=_warnings(target, planned, options))
 
 
-def _replaced(target: Target, options: UploadOptions, found: Survey) -> CanisterSnapshot | None:
+def _replaced(target: Target, options: SendOptions, found: Survey) -> CanisterSnapshot | None:
     if options.replace is None:
         return None
     old = snapshot_ids.find(options.replace, found.snapshots, target.canister_id)
@@ -94,7 +117,7 @@ def _replaced(target: Target, options: UploadOptions, found: Survey) -> Canister
 
 
 def _resumed(
-    target: Target, options: UploadOptions, what: UploadPlan, found: Survey, state: Path
+    target: Target, options: SendOptions, what: UploadPlan, found: Survey, state: Path
 ) -> SnapshotId | None:
     """The snapshot that is gone on with; one that was named must be fit for that."""
     if options.resume is None:
@@ -113,7 +136,7 @@ def _resumed(
         )
     if Sizes.of(there).sections != Sizes.of(what.metadata).sections:
         raise RefusedError(
-            f"snapshot {chosen} of {target} does not have the sizes of {options.folder}",
+            f"snapshot {chosen} of {target} does not have the sizes of {what.origin}",
             hint="it was begun with another folder; without --resume a new one is made",
         )
     return chosen
@@ -156,18 +179,22 @@ def _keeps_hook(metadata: SnapshotMetadata, settings: CanisterSettings | None) -
     return low == (status is not HookStatus.CONDITION_NOT_SATISFIED)
 
 
-def _has_heartbeat(folder: Path) -> bool | None:
-    source = folders.open_folder(folder).sections.get(Section.WASM_MODULE)
-    if source is None or source.size > MAX_MODULE_BYTES:
+def _has_heartbeat(what: UploadPlan) -> bool | None:
+    data = next((each for each in what.sections if each.part is Section.WASM_MODULE), None)
+    if data is None or data.size > MAX_MODULE_BYTES:
         return None
-    names = exports((folder / source.name).read_bytes())
+    what.origin.open()
+    try:
+        names = exports(what.origin.read(data, 0, data.size))
+    finally:
+        what.origin.close()
     return None if names is None else HEARTBEAT in names
 
 
 def _cycles(
     status: CanisterStatus,
     what: UploadPlan,
-    options: UploadOptions,
+    options: SendOptions,
     replaces: CanisterSnapshot | None,
     *,
     resumed: bool,
@@ -182,8 +209,12 @@ def _cycles(
     return cycles.check(status, added_bytes=added, cost=cost)
 
 
-def _balance(target: Target, planned: SnapshotUploadPlan, *, resumed: bool) -> tuple[str, ...]:
-    """Refuse an upload that the balance does not carry; warn when that can't be told."""
+def require_balance(target: Target, planned: SnapshotUploadPlan) -> tuple[str, ...]:
+    """Refuse an upload that the balance does not carry; warn when that can't be told.
+
+    Raises:
+        RefusedError: the balance does not carry it.
+    """
     check = planned.cycles
     if check.unknown is not None:
         return (f"Whether the cycles of {target} suffice is not known: {check.unknown}.",)
@@ -194,7 +225,7 @@ def _balance(target: Target, planned: SnapshotUploadPlan, *, resumed: bool) -> t
         f" {check.required or 0:,} must stay so that it is not frozen; its balance is"
         f" {check.balance:,}"
     )
-    if resumed:
+    if planned.resumes is not None:
         return (f"The rest may be too much: {told}.",)
     raise RefusedError(
         told,
@@ -213,11 +244,10 @@ def _lost(target: Target, replaces: CanisterSnapshot | None) -> tuple[str, ...]:
     return (told,)
 
 
-def _warnings(
-    target: Target, planned: SnapshotUploadPlan, options: UploadOptions
-) -> tuple[str, ...]:
+def _warnings(target: Target, planned: SnapshotUploadPlan, options: SendOptions) -> tuple[str, ...]:
     told: list[str] = []
-    metadata, identity = planned.what.metadata, planned.what.report.identity
+    metadata, origin = planned.what.metadata, planned.what.origin
+    identity = origin.identity
     if planned.installs_stub:
         told.append(
             f"{target} is empty, which counts as wasm32: a wasm64 module that does nothing is"
@@ -238,18 +268,24 @@ def _warnings(
     )
     if elsewhere and identity is not None:
         told.append(
-            f"The folder is a copy of {identity.canister_id}: keys that are bound to a canister's"
-            " id do not move with it, and settings and controllers are not in a snapshot."
+            f"{_capital(origin)} is a copy of {identity.canister_id}: keys that are bound to a"
+            " canister's id do not move with it, and settings and controllers are not in a"
+            " snapshot."
         )
     told += _acting(planned, clone=options.clone, elsewhere=elsewhere)
-    if planned.kind is not FolderKind.OURS and planned.kind is not FolderKind.JUNO:
+    if not origin.proven:
         told.append(
-            f"{options.folder} holds no hashes: that its files are what was once downloaded is"
+            f"{_capital(origin)} holds no hashes: that its files are what was once downloaded is"
             " not proven."
         )
     if planned.way is Way.DRIVER:
         told.append(folder_way.NOTICE.format(driver=planned.driver))
     return tuple(told)
+
+
+def _capital(origin: Origin) -> str:
+    told = str(origin)
+    return told[0].upper() + told[1:]
 
 
 def _acting(planned: SnapshotUploadPlan, *, clone: bool, elsewhere: bool) -> list[str]:

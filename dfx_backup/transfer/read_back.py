@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from dfx_backup.ic.snapshot_parts import ReadPart, Section, Slice, WasmChunk
-from dfx_backup.transfer.slices import read_slices
 from dfx_backup.transfer.terms import PAGE_BYTES, SLICE_BYTES, ReadBack
 from dfx_backup.transfer.upload_plan import SectionData, UploadPlan
 
@@ -51,7 +50,8 @@ def _all(plan: UploadPlan) -> Iterator[Check]:
         if isinstance(data.part, WasmChunk):
             yield data, data.part
         else:
-            yield from ((data, part) for part in read_slices(data.part, data.size))
+            steps = range(0, data.size, plan.slice_bytes)
+            yield from (_range(data, offset, offset + plan.slice_bytes) for offset in steps)
 
 
 def _sample(plan: UploadPlan, rng: random.Random) -> Iterator[Check]:

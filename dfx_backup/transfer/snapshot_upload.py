@@ -1,6 +1,8 @@
-"""A folder into a new snapshot: zeros stay at home, lost answers are settled, all is read back."""
+"""A folder or a backup into a new snapshot.
 
-import os
+Zeros stay at home, lost answers are settled, and what arrived is read back.
+"""
+
 import threading
 
 from dfx_backup.errors import (
@@ -14,7 +16,6 @@ from dfx_backup.ic.snapshot_parts import ReadPart, Slice, WasmChunk
 from dfx_backup.model import SnapshotId
 from dfx_backup.transfer.new_snapshot import NewSnapshot, uploaded_metadata
 from dfx_backup.transfer.read_back import Check, checks
-from dfx_backup.transfer.slices import read_exactly
 from dfx_backup.transfer.terms import (
     SliceWriter,
     TransferOptions,
@@ -39,7 +40,7 @@ def upload_snapshot(
     options: TransferOptions,
     progress: TransferProgress,
 ) -> UploadReport:
-    """Send a folder into a snapshot, and compare what arrived.
+    """Send a folder or a backup into a snapshot, and compare what arrived.
 
     An upload that was interrupted goes on when it is called again with the same target, plan and
     choices; there is never a second snapshot.
@@ -53,25 +54,24 @@ def upload_snapshot(
         progress: hears how far it is.
 
     Raises:
-        DamageError: the folder has problems or has changed, or other bytes were read back.
+        DamageError: what is sent has problems or has changed, or other bytes were read back.
         RefusedError: the state is of another upload, or the snapshot to be filled is gone.
         LockedError: another process carries out this upload.
         InterruptedRunError: `options.should_stop` said so.
         UnknownOutcomeError: it is not known whether there is a new snapshot.
         NetworkError: the network refuses, or answers with something that is not certified.
-        ProjectError: the folder can't be read, or the state can't be used.
+        ProjectError: what is sent can't be read, or the state can't be used.
     """
-    if plan.report.problems:
-        raise DamageError(
-            f"{plan.report.folder} can't be uploaded: {' '.join(plan.report.problems)}"
-        )
-    plan.check_unchanged()
+    origin = plan.origin
+    if origin.problems:
+        raise DamageError(f"{origin} can't be uploaded: {' '.join(origin.problems)}")
+    origin.check_unchanged()
     with UploadState.open(target, plan, choices) as state:
         try:
             return _Upload(writer, target, plan, state, options, progress).carry_out(choices)
         except OSError as error:
             reason = error.strerror or str(error)
-            raise ProjectError(f"{plan.report.folder} can't be read: {reason}") from error
+            raise ProjectError(f"{origin} can't be read: {reason}") from error
 
 
 class _Upload:
@@ -93,7 +93,7 @@ class _Upload:
         self._options = options
         self._progress = progress
         self._lock = threading.Lock()
-        self._handles = dict.fromkeys((each.path for each in plan.files), -1)
+        self._origin = plan.origin
         self._snapshot = SnapshotId("")
         self._sent = self._found = self._resumed = self._checked = self._envelopes = 0
 
@@ -107,21 +107,22 @@ class _Upload:
         sending: Window[UploadSlice] = Window(self._options, on_retry=self._retry)
         checking: Window[Check] = Window(self._options, on_retry=self._retry)
         try:
-            self._open()
+            self._origin.open()
             waiting = self._waiting()
             self._progress.begin("uploading", total_bytes=plan.send_bytes, done_bytes=self._resumed)
             with self._writer.watch(sending.noticed):
                 sending.run(iter(waiting), self._send)
-            plan.check_unchanged()
+            self._origin.check_unchanged()
             wanted = tuple(checks(plan, choices.read_back, choices.seed))
             size = sum(_size(data, part) for data, part in wanted)
             self._progress.begin("reading back", total_bytes=size, done_bytes=0)
             with self._writer.watch(checking.noticed):
                 checking.run(wanted, self._check)
-            plan.check_unchanged()
+            self._origin.check_unchanged()
         finally:
             self._close(left_behind=bool(sending.running or checking.running))
-        self._state.finish()
+        if not self._target.keep_state:
+            self._state.finish()
         return self._report(sending, checking)
 
     def _waiting(self) -> list[UploadSlice]:
@@ -151,13 +152,12 @@ class _Upload:
     def _put(self, slice_: UploadSlice) -> None:
         target = self._target.canister_id
         data = slice_.data
-        offset = data.start + slice_.place.offset
         try:
             self._writer.upload_snapshot_data(
                 target,
                 self._snapshot,
                 slice_.place,
-                read_exactly(self._handles[data.path], slice_.size, offset),
+                self._origin.read(data, slice_.place.offset, slice_.size),
             )
         except UnknownOutcomeError as error:
             if isinstance(error, CertificateError) or not self._is_there(slice_):
@@ -189,7 +189,7 @@ class _Upload:
             )
             raise DamageError(
                 f"snapshot {self._snapshot} is not what was sent: {where} are not those of"
-                f" {data.path}",
+                f" {data.file} in {self._origin}",
                 hint="Delete the snapshot; do not load it.",
             )
         with self._lock:
@@ -201,22 +201,16 @@ class _Upload:
 
     def _wanted(self, data: SectionData, part: ReadPart) -> bytes:
         offset = 0 if isinstance(part, WasmChunk) else part.offset
-        return read_exactly(self._handles[data.path], _size(data, part), data.start + offset)
+        return self._origin.read(data, offset, _size(data, part))
 
     def _retry(self, reason: str) -> None:
         with self._lock:
             self._progress.retry(reason)
 
-    def _open(self) -> None:
-        for path in self._handles:
-            self._handles[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
     def _close(self, *, left_behind: bool) -> None:
         self._state.left_behind = left_behind
         if not left_behind:
-            for handle in self._handles.values():
-                if handle >= 0:
-                    os.close(handle)
+            self._origin.close()
 
     def _report(self, sending: Window[UploadSlice], checking: Window[Check]) -> UploadReport:
         return UploadReport(

@@ -268,6 +268,7 @@ class UploadTarget:
         network_id: on which network.
         state: file that keeps what must survive a kill; not inside the folder. It is removed
             when the upload is done.
+        keep_state: leave it there: the same upload once more sends nothing, and compares again.
         snapshot_id: resume into this snapshot; None: what `state` says, or a new one.
         replace: a snapshot that is deleted in the step that makes the new one.
     """
@@ -275,6 +276,7 @@ class UploadTarget:
     canister_id: CanisterId
     network_id: NetworkId
     state: Path
+    keep_state: bool = False
     snapshot_id: SnapshotId | None = None
     replace: SnapshotId | None = None
 

@@ -1,0 +1,224 @@
+"""`restore`: a backup back into a canister.
+
+Operations are imported by the command that runs: `--help` of another one must not wait for them.
+"""
+
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfx_backup import __version__
+from dfx_backup.cli.options import AllowStoppedOption, DryRunOption, ReplaceOption, YesOption
+from dfx_backup.cli.output import Report
+from dfx_backup.cli.repository_options import RepositoryChoice, repository_command
+from dfx_backup.cli.session import Run
+from dfx_backup.cli.transfer import WINDOW, ConcurrencyOption, ReadBackChoice
+from dfx_backup.cli.transfer_progress import TransferView
+from dfx_backup.cli.words import optional_snapshot_id
+from dfx_backup.errors import BackupError, ProjectError, ToolError, UsageError
+
+if TYPE_CHECKING:
+    from dfx_backup.operations.backups import Backup
+    from dfx_backup.operations.restore_plans import Check, RestoreOptions
+    from dfx_backup.operations.target import Target
+    from dfx_backup.repository.repository import Repository
+
+_CHECK_TIMEOUT_S = 3600.0
+_SEED_BYTES = 4
+_SET = "set:"
+
+
+def register(group: typer.Typer) -> None:
+    """Put the command into the tree."""
+    repository_command(group, "restore")(restore)
+
+
+def restore(  # noqa: PLR0913 - one parameter for each option
+    run: Run,
+    choice: RepositoryChoice,
+    backup: Annotated[
+        str,
+        typer.Argument(
+            metavar="BACKUP",
+            help="Beginning of its id, CANISTER@latest, latest, or set:ID for a whole set.",
+            show_default=False,
+        ),
+    ],
+    *,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="CANISTER", help="Restore into this canister instead."),
+    ] = None,
+    settings: Annotated[
+        bool,
+        typer.Option("--settings", help="Apply the backup's settings and controllers in the end."),
+    ] = False,
+    clone: Annotated[
+        bool,
+        typer.Option("--clone", help="Leave the global timer out: a copy must not act."),
+    ] = False,
+    start: Annotated[
+        bool, typer.Option("--start", help="Start a clone even when it has a heartbeat.")
+    ] = False,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            "--check", metavar="COMMAND", help="Command that tells whether all is well; runs last."
+        ),
+    ] = None,
+    rollback: Annotated[
+        bool,
+        typer.Option("--rollback", help="Go back to the state before when the check fails."),
+    ] = False,
+    skip_safety_snapshot: Annotated[
+        bool,
+        typer.Option("--skip-safety-snapshot", help="Do not keep the present state."),
+    ] = False,
+    replace: ReplaceOption = None,
+    allow_stopped: AllowStoppedOption = False,
+    read_back: Annotated[
+        ReadBackChoice,
+        typer.Option("--read-back", help="How much is read and compared before the load."),
+    ] = ReadBackChoice.SAMPLED,
+    concurrency: ConcurrencyOption = WINDOW,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> Report:
+    """Put a backup back into its canister, or another one, after telling what will be lost."""
+    from dfx_backup.cli.repository_access import access
+    from dfx_backup.operations.restore_plans import RestoreOptions
+    from dfx_backup.transfer.terms import ReadBack
+
+    options = RestoreOptions(
+        settings=settings,
+        clone=clone,
+        start=start,
+        check=None if check is None else _check(run, check),
+        rollback=rollback,
+        skip_safety_snapshot=skip_safety_snapshot,
+        replace=optional_snapshot_id(replace),
+        allow_stopped=allow_stopped,
+        read_back=ReadBack(read_back.value),
+        window=concurrency,
+        seed=int.from_bytes(run.surroundings.random(_SEED_BYTES)),
+        tool=f"dfx-backup {__version__}",
+    )
+    repository = access(run, choice).open()
+    work = _Work(run, repository, options, dry_run=dry_run, yes=yes)
+    return work.one(backup, to)
+
+
+class _Work:
+    """What the command does with its words.
+
+    Args:
+        run: the command's run.
+        repository: where the backups are.
+        options: what was asked for.
+        dry_run: change nothing.
+        yes: do not ask.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        repository: "Repository",
+        options: "RestoreOptions",
+        *,
+        dry_run: bool,
+        yes: bool,
+    ) -> None:
+        self._run = run
+        self._repository = repository
+        self._options = options
+        self._dry_run = dry_run
+        self._yes = yes
+
+    def one(self, name: str, to: str | None) -> Report:
+        """Restore one backup."""
+        from dfx_backup.cli import restore_view as view
+        from dfx_backup.operations.backup_names import find_backup
+        from dfx_backup.operations.backup_restore import plan_restore, restore
+        from dfx_backup.operations.backups import Backups
+
+        found = find_backup(Backups.read(self._repository), name)
+        target, run = self._target(found, to)
+        plan = plan_restore(run.runtime, self._repository, target, found, self._options)
+        if self._dry_run:
+            return view.planned(plan)
+        run.confirm(
+            yes=self._yes,
+            losses=plan.will_be_lost,
+            question=f"Restore {found} into {target} on {target.network.name}",
+            notes=(*view.spending(plan), *plan.warnings),
+        )
+        progress = TransferView(run.view, run.surroundings.clock.monotonic)
+        done = restore(run.runtime, self._repository, target, found, self._options, progress)
+        return view.restored(done)
+
+    def _target(self, backup: "Backup", to: str | None) -> "tuple[Target, Run]":
+        """Where it goes: its own canister on its own network, unless something else was named."""
+        from dfx_backup.operations.backup_restore_plan import require_own
+
+        if backup.problem is not None:
+            raise backup.problem
+        given = self._run.shared.network
+        network = given or backup.network_name
+        run = replace(self._run, shared=replace(self._run.shared, network=network))
+        name = to or backup.canister_id
+        try:
+            target = run.connector.canister(run, name, changes=not self._dry_run, restores=True)
+        except (ProjectError, UsageError) as error:
+            if given is None:
+                error.advise(f"{backup} is of network {network}; --network names another one")
+            raise
+        if given is None:
+            require_own(backup, target)
+        return target, run
+
+
+def _check(run: Run, typed: str) -> "Check":
+    """The user's command, ready to run.
+
+    Raises:
+        UsageError: it can't be parted into words.
+        ToolError: there is no such program.
+    """
+    from dfx_backup.drivers.environment import require
+    from dfx_backup.drivers.process import ProgramFailedError
+    from dfx_backup.drivers.process import run as run_program
+    from dfx_backup.operations.restore_plans import Check
+
+    around = run.surroundings
+    try:
+        words = shlex.split(typed)
+    except ValueError as error:
+        raise UsageError(f"--check can't be parted into words: {error}") from None
+    if not words:
+        raise UsageError("--check names no program")
+    program = require(
+        words[0] if "/" not in words[0] else str(around.path(words[0])),
+        path=around.environment.get("PATH", ""),
+        hint="Name a program with --check.",
+    )
+
+    def carry_out() -> None:
+        run.view.step(f"checking: {typed}")
+        try:
+            # It is the user's own program, so it gets the user's own environment.
+            run_program(
+                [program, *words[1:]],
+                env=around.environment,
+                timeout_s=_CHECK_TIMEOUT_S,
+                cwd=str(around.cwd),
+            ).check()
+        except ProgramFailedError as error:
+            last = error.hint or ""
+            ended = "" if error.status is None else f" with exit code {error.status}"
+            raise ToolError(f"the check `{typed}` failed{ended}", hint=last or None) from None
+        except BackupError as error:
+            raise ToolError(f"the check `{typed}` failed: {error.message}") from None
+
+    return Check(text=typed, run=carry_out)
