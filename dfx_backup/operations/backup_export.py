@@ -44,11 +44,12 @@ def export_backup(
 ) -> ExportResult:
     """Restore a backup's files into a new folder: first beside it, and renamed when all is well.
 
+    To be called inside `reading`.
+
     Raises:
         RefusedError: there is something at that place.
         DamageError: something is not what was written; no folder is left.
         ProjectError: the folder can't be written.
-        LockedError: somebody works on the repository alone.
         StoreError: the repository can't be read.
     """
     if backup.problem is not None:
@@ -66,8 +67,7 @@ def export_backup(
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir(mode=0o700)
         try:
-            with repository.lock(exclusive=False, progress=progress):
-                files = _restore(repository, backup, partial)
+            files = _restore(repository, backup, partial)
             partial.replace(folder)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)

@@ -14,7 +14,9 @@ from dfx_backup.progress import Progress
 from dfx_backup.repository.check import check
 from dfx_backup.repository.findings import CheckReport, Finding, Hit, Sort
 from dfx_backup.repository.reader import Reader
+from dfx_backup.repository.reading import reading
 from dfx_backup.repository.repository import Repository
+from dfx_backup.repository.store import StoreError
 from dfx_backup.repository.subset import EVERYTHING, PackSubset
 from dfx_backup.repository.trees import Node
 from dfx_backup.transfer.backup_json import BACKUP_NAME
@@ -134,12 +136,18 @@ def verify_backups(
         raise UsageError("--read-data-subset is of the whole repository: name no backups")
     if options.read_data and options.subset is not None:
         raise UsageError("--read-data and --read-data-subset exclude another")
+    with reading(repository, progress):
+        return _verify(repository, options, progress)
+
+
+def _verify(repository: Repository, options: VerifyOptions, progress: Progress) -> Verification:
     chosen = _choose(repository, options)
     everything = options.read_data and not options.names
     report = check(
         repository,
         read_data=EVERYTHING if everything else options.subset,
         progress=progress,
+        locked=True,
     )
     findings = _of(report, chosen) if options.names else report.findings
     findings = (*findings, *_manifests(chosen, findings))
@@ -147,14 +155,18 @@ def verify_backups(
         findings = (*findings, *_read(repository, chosen, findings, progress))
     sound = _sound(chosen, findings) if options.read_data else ()
     raised = tuple(each.backup_id for each in sound if each.level < LEVEL_READ_BACK)
-    write_notes(
-        repository,
-        NoteKind.VERIFICATION,
-        raised,
-        progress=progress,
-        tool=options.tool,
-        level=LEVEL_READ_BACK,
-    )
+    try:
+        write_notes(
+            repository,
+            NoteKind.VERIFICATION,
+            raised,
+            progress=progress,
+            tool=options.tool,
+            level=LEVEL_READ_BACK,
+        )
+    except StoreError as error:  # what was read is known nevertheless
+        progress.warn(f"The level that was reached could not be noted: {error.message}.")
+        raised = ()
     return Verification(backups=chosen, findings=findings, report=report, raised=raised)
 
 
@@ -235,11 +247,10 @@ def _read(
     """Read all that a restore of these backups would read."""
     hit = {hit.snapshot_id for each in known if not each.harmless for hit in each.hits}
     reader, found = repository.reader(), []
-    with repository.lock(exclusive=False, progress=progress):
-        for backup in chosen:
-            if backup.snapshot.snapshot_id not in hit:
-                progress.step(f"reading {backup}")
-                found += _read_one(repository, reader, backup)
+    for backup in chosen:
+        if backup.snapshot.snapshot_id not in hit:
+            progress.step(f"reading {backup}")
+            found += _read_one(repository, reader, backup)
     return found
 
 

@@ -20,47 +20,10 @@ from dfx_backup.repository.machine import Machine, rfc3339
 from dfx_backup.repository.repository import Repository
 from dfx_backup.transfer.backup_details import BackupDetails
 from dfx_backup.transfer.backup_json import from_json, to_json
+from tests.fakes.desk import Desk
 from tests.fakes.repositories import PASSWORD, Restic
 from tests.fakes.snapshot_folder import CANISTER, TAKEN, contents, paged, write_folder
-from tests.fakes.stage import NETWORK_ID, Stage
-
-DAY = 86400
-
-
-class Desk:
-    """A stage with a repository that opens by itself."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.stage = Stage(folder)
-        self.password = folder / "password"
-        self.password.write_text(f"{PASSWORD}\n")
-        self.env = {"DFX_BACKUP_PASSWORD_FILE": str(self.password), "DFX_BACKUP_REPO": "repo"}
-        self.env["PATH"] = os.environ["PATH"]
-
-    @property
-    def repo(self) -> Path:
-        return self.folder / "repo"
-
-    def run(self, *argv: str, code: int = 0, **more: Any) -> Any:
-        """The `data` of a command that ends with the code; the envelope when it is not 0."""
-        env = self.env | more.pop("env", {})
-        found = self.stage.run(*argv, "--json", env=env, **more)
-        assert found == code, (found, self.stage.stdout, self.stage.stderr)
-        return self.stage.envelope if code else self.stage.envelope["data"]
-
-    def text(self, *argv: str, code: int = 0, **more: Any) -> str:
-        env = self.env | more.pop("env", {})
-        found = self.stage.run(*argv, env=env, **more)
-        assert found == code, (found, self.stage.stdout, self.stage.stderr)
-        return self.stage.stdout
-
-    def bring(self, day: int = 0, *argv: str, **content: Any) -> str:
-        """Import a folder that was taken so many days after the first; the backup's id."""
-        folder = self.folder / f"copy-{len(list(self.folder.iterdir()))}"
-        write_folder(folder, taken_at=TAKEN + day * DAY, **({"stable": {2: b"two"}} | content))
-        found: str = self.run("import", str(folder), *argv)["backup_id"]
-        return found
+from tests.fakes.stage import NETWORK_ID
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +215,12 @@ def test_a_repository_that_is_locked(desk: Desk) -> None:
     backup = desk.bring(1)
     lock_exclusively(desk)
 
-    assert desk.run("list")["backups"]
+    for argv in (["list"], ["show", backup], ["verify"], ["diff", backup, backup], ["prune"]):
+        told = desk.run(*argv, code=11)["errors"][0]
+        assert "x@elsewhere" in told["message"]
+        assert "unlock" in told["hint"]
+    assert desk.run("export", backup, "back", code=11)["errors"]
+    assert not (desk.folder / "back").exists()
     assert desk.run("forget", "--keep-last", "1", "--yes", code=11)["errors"]
     assert desk.run("pin", backup, code=11)["errors"]
     told = desk.run("unlock")
