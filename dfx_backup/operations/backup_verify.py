@@ -22,6 +22,14 @@ from dfx_backup.repository.trees import Node
 from dfx_backup.transfer.backup_json import BACKUP_NAME
 from dfx_backup.transfer.terms import FileRecord
 
+_HIT_HINT = (
+    "What is not hit can be restored. Make new backups in another repository until this one is"
+    " mended: what it has already, damaged or not, is not stored in it again."
+)
+_INDEX_HINT = (
+    "Packs are there that no index lists: `restic rebuild-index` makes a new index from all packs."
+)
+
 LEVEL_READ_BACK = 2
 """All data of a backup was read back."""
 _STEP_BYTES = 16 << 20
@@ -79,13 +87,18 @@ class Verification:
         hit = self.damaged
         told = ", ".join(each.backup_id[:8] for each in hit) or "no backup"
         verb = "is" if len(hit) < 2 else "are"
+        hints = (_INDEX_HINT if self._lacks_index else None, _HIT_HINT if hit else None)
         return DamageError(
             f"{damage[0].message}{more}; {told} {verb} hit",
-            hint="What is not hit can be restored. Make new backups in another repository until"
-            " this one is mended: what it has already, damaged or not, is not stored in it again."
-            if hit
-            else None,
+            hint=" ".join(filter(None, hints)) or None,
         )
+
+    @property
+    def _lacks_index(self) -> bool:
+        """Whether there are packs that an index object may have listed which is not there now."""
+        lost = {Sort.INDEX, Sort.BLOB, Sort.TREE}
+        unlisted = any(each.sort is Sort.UNINDEXED for each in self.report.findings)
+        return unlisted and any(each.sort in lost for each in self._damage)
 
     @property
     def _damage(self) -> tuple[Finding, ...]:
