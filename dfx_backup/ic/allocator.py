@@ -2,6 +2,9 @@
 
 Buffers that are kept are kept by each arena for itself, and with dozens of threads there would be
 many: so there is only one. It suffices, since Python allocates in one thread at a time.
+
+What is kept is split by small things that live longer, and grows for hours. So long transfers give
+it back now and then.
 """
 
 import ctypes
@@ -23,14 +26,10 @@ def keep_buffers() -> bool:
     Returns:
         Whether it did: only glibc can be told so, and elsewhere nothing is changed.
     """
-    if not sys.platform.startswith("linux"):
+    libc = _glibc()
+    if libc is None:
         return False
-    try:
-        libc = ctypes.CDLL(None)
-        libc.gnu_get_libc_version  # noqa: B018 # asks whether it is there
-        mallopt = libc.mallopt
-    except (OSError, AttributeError):
-        return False
+    mallopt = libc.mallopt
     mallopt.argtypes = (ctypes.c_int, ctypes.c_int)
     mallopt.restype = ctypes.c_int
     wanted = {
@@ -39,3 +38,22 @@ def keep_buffers() -> bool:
         _M_ARENA_MAX: _ARENAS,
     }
     return all(mallopt(name, value) for name, value in wanted.items())
+
+
+def give_back() -> None:
+    """Give all buffers that are kept and free back to the kernel; takes some milliseconds."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(ctypes.c_size_t(0))
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version, libc.mallopt, libc.malloc_trim  # noqa: B018 # asks for them
+    except (OSError, AttributeError):
+        return None
+    return libc

@@ -17,6 +17,7 @@ from dfx_backup.errors import (
     RejectError,
     UnknownOutcomeError,
 )
+from dfx_backup.ic.allocator import give_back
 from dfx_backup.ic.http_errors import ExpiredError, HttpStatusError
 from dfx_backup.ic.retry import Backoff, asked_wait_s, passes
 from dfx_backup.transfer.terms import TransferOptions
@@ -33,6 +34,8 @@ _NEAR_S = 0.05
 _FEW = 8
 """As many threads do when somebody answers within `_NEAR_S`: more would wait for each other."""
 _NEAR_CEILING = 0.9
+_GIVE_BACK_EVERY = 256
+"""Jobs after which memory that lies idle goes back: what it grows by meanwhile is a few MB."""
 
 
 def slice_passes(error: NetworkError) -> bool:
@@ -117,6 +120,7 @@ class Window(Generic[J]):
         self._stopped = False
         self._failure: BaseException | None = None
         self._quickest_s: float | None = None
+        self._done = 0
         self.retries = 0
         self.widest = 0
         self.began: float | None = None
@@ -231,7 +235,11 @@ class Window(Generic[J]):
                     self.ended = self._outside.monotonic()
                     taken_s = self.ended - began
                     self._quickest_s = min(taken_s, self._quickest_s or taken_s)
+                    self._done += 1
+                due = done and self._done % _GIVE_BACK_EVERY == 0
                 self._changed.notify_all()
+        if due:
+            give_back()
         return True
 
     def _failed(self, error: NetworkError) -> None:

@@ -33,11 +33,15 @@ def test_light_modules_load_no_http(module: str) -> None:
 def test_buffers_are_kept_where_the_c_library_can(monkeypatch: pytest.MonkeyPatch) -> None:
     glibc = hasattr(ctypes.CDLL(None), "gnu_get_libc_version")
     allocator.keep_buffers.cache_clear()
+    allocator._glibc.cache_clear()
     assert allocator.keep_buffers() is (glibc and sys.platform.startswith("linux"))
     allocator.keep_buffers.cache_clear()
+    allocator._glibc.cache_clear()
     monkeypatch.setattr(ctypes, "CDLL", lambda _: object())
     assert allocator.keep_buffers() is False
     allocator.keep_buffers.cache_clear()
+    allocator._glibc.cache_clear()
     monkeypatch.setattr(sys, "platform", "darwin")
     assert allocator.keep_buffers() is False
     allocator.keep_buffers.cache_clear()
+    allocator._glibc.cache_clear()
