@@ -30,6 +30,58 @@ _SEED_BYTES = 4
 _SET = "set:"
 
 
+RestoredArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="BACKUP",
+        help="Beginning of its id, CANISTER@latest, latest, or set:ID for a whole set.",
+        show_default=False,
+    ),
+]
+
+ToOption = Annotated[
+    str | None,
+    typer.Option("--to", metavar="CANISTER", help="Restore into this canister instead."),
+]
+
+SettingsOption = Annotated[
+    bool,
+    typer.Option("--settings", help="Apply the backup's settings and controllers in the end."),
+]
+
+CloneOption = Annotated[
+    bool, typer.Option("--clone", help="Leave the global timer out: a copy must not act.")
+]
+
+StartOption = Annotated[
+    bool, typer.Option("--start", help="Start a clone even when it has a heartbeat.")
+]
+
+CheckOption = Annotated[
+    str | None,
+    typer.Option(
+        "--check",
+        metavar="COMMAND",
+        help="Command that tells, after the start, whether all is well.",
+    ),
+]
+
+RollbackOption = Annotated[
+    bool,
+    typer.Option("--rollback", help="Go back to the state before when the check fails."),
+]
+
+SkipOption = Annotated[
+    bool,
+    typer.Option("--skip-safety-snapshot", help="Do not keep the present state."),
+]
+
+ReadBackOption = Annotated[
+    ReadBackChoice,
+    typer.Option("--read-back", help="How much is read and compared before the load."),
+]
+
+
 def register(group: typer.Typer) -> None:
     """Put the command into the tree."""
     repository_command(group, "restore")(restore)
@@ -38,50 +90,18 @@ def register(group: typer.Typer) -> None:
 def restore(  # noqa: PLR0913 - one parameter for each option
     run: Run,
     choice: RepositoryChoice,
-    backup: Annotated[
-        str,
-        typer.Argument(
-            metavar="BACKUP",
-            help="Beginning of its id, CANISTER@latest, latest, or set:ID for a whole set.",
-            show_default=False,
-        ),
-    ],
+    backup: RestoredArgument,
     *,
-    to: Annotated[
-        str | None,
-        typer.Option("--to", metavar="CANISTER", help="Restore into this canister instead."),
-    ] = None,
-    settings: Annotated[
-        bool,
-        typer.Option("--settings", help="Apply the backup's settings and controllers in the end."),
-    ] = False,
-    clone: Annotated[
-        bool,
-        typer.Option("--clone", help="Leave the global timer out: a copy must not act."),
-    ] = False,
-    start: Annotated[
-        bool, typer.Option("--start", help="Start a clone even when it has a heartbeat.")
-    ] = False,
-    check: Annotated[
-        str | None,
-        typer.Option(
-            "--check", metavar="COMMAND", help="Command that tells whether all is well; runs last."
-        ),
-    ] = None,
-    rollback: Annotated[
-        bool,
-        typer.Option("--rollback", help="Go back to the state before when the check fails."),
-    ] = False,
-    skip_safety_snapshot: Annotated[
-        bool,
-        typer.Option("--skip-safety-snapshot", help="Do not keep the present state."),
-    ] = False,
+    to: ToOption = None,
+    settings: SettingsOption = False,
+    clone: CloneOption = False,
+    start: StartOption = False,
+    check: CheckOption = None,
+    rollback: RollbackOption = False,
+    skip_safety_snapshot: SkipOption = False,
     replace: ReplaceOption = None,
     allow_stopped: AllowStoppedOption = False,
-    read_back: Annotated[
-        ReadBackChoice,
-        typer.Option("--read-back", help="How much is read and compared before the load."),
-    ] = ReadBackChoice.SAMPLED,
+    read_back: ReadBackOption = ReadBackChoice.SAMPLED,
     concurrency: ConcurrencyOption = WINDOW,
     dry_run: DryRunOption = False,
     yes: YesOption = False,

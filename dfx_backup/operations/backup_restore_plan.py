@@ -74,9 +74,7 @@ def plan_one(
     found = preflight.survey(target)
     state = state_file(run, target, backup, options)
     upload = upload_planning.plan_sending(target, what, options.sending, state, found)
-    if target.direct is None:
-        folder_way.require(target)
-    balance = upload_planning.require_balance(target, upload)
+    balance = _require_way(target, upload)
     elsewhere = (backup.canister_id, backup.network_id) != (target.canister_id, target.network_id)
     source = _source(upload, backup, elsewhere=elsewhere)
     starts = _starts(upload, options) and found.status.state is RunState.RUNNING
@@ -84,10 +82,6 @@ def plan_one(
         run, target, load_options(options, SnapshotId(""), starts=starts), found, source
     )
     settings = plan_settings(target, backup) if options.settings else None
-    if options.check is not None and not starts:
-        raise UsageError("--check needs a canister that runs", hint="--start starts a clone")
-    if options.rollback and not load.safety_snapshot:
-        raise UsageError("--rollback needs a safety snapshot to go back to")
     planned = RestorePlan(
         backup=backup,
         upload=upload,
@@ -99,6 +93,7 @@ def plan_one(
         rollback=options.rollback,
         will_be_lost=load.will_be_lost,
     )
+    _require_check(planned)
     told = (*upload.warnings, *balance, *_warnings(planned, target, options))
     return replace(
         planned, warnings=tuple(dict.fromkeys(told)), will_be_lost=_lost(planned, target)
@@ -110,6 +105,20 @@ def _require_sense(options: RestoreOptions) -> None:
         raise UsageError("--start is for --clone: everything else is started anyway")
     if options.rollback and options.check is None:
         raise UsageError("--rollback needs --check: it decides whether to go back")
+
+
+def _require_check(plan: RestorePlan) -> None:
+    if plan.check is not None and not plan.starts:
+        raise UsageError("--check needs a canister that runs", hint="--start starts a clone")
+    if plan.rollback and not plan.load.safety_snapshot:
+        raise UsageError("--rollback needs a safety snapshot to go back to")
+
+
+def _require_way(target: Target, upload: SnapshotUploadPlan) -> tuple[str, ...]:
+    """Refuse what can't be uploaded; what is not known is told."""
+    if target.direct is None:
+        folder_way.require(target)
+    return upload_planning.require_balance(target, upload)
 
 
 def _starts(upload: SnapshotUploadPlan, options: RestoreOptions) -> bool:
