@@ -5,6 +5,7 @@ loads it before a command reaches for a canister.
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -54,6 +55,14 @@ class RealConnector:
         way = _way(run, changes=changes, restores=restores)
         return way.target(resolve_canister(way.project, way.network, name, places=run.places))
 
+    def canisters(self, run: Run, names: Sequence[str], *, changes: bool) -> tuple[Target, ...]:
+        """The canisters of these names or principals, by one connection."""
+        way = _way(run, changes=changes)
+        refs = [
+            resolve_canister(way.project, way.network, name, places=run.places) for name in names
+        ]
+        return tuple(way.target(ref) for ref in refs)
+
     def project_canisters(self, run: Run) -> tuple[Target, ...]:
         """Every canister that the project deploys on the chosen network."""
         way = _way(run, changes=True)
@@ -95,6 +104,7 @@ class RealConnector:
             root_key=way.describe_root_key,
             identity=way.describe_identity,
             targets=targets,
+            journaled=lambda entry: self.journaled(run, entry),
         )
 
 

@@ -1,7 +1,7 @@
 """One run of the program: what a command is given, and how it is put into the tree."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -123,6 +123,15 @@ class Connector(Protocol):
             restores: the command overwrites state, so DFX_NETWORK may not decide where.
         """
 
+    def canisters(self, run: Run, names: Sequence[str], *, changes: bool) -> tuple[Target, ...]:
+        """The canisters of these names or principals, reached as one identity.
+
+        Args:
+            run: the command's run, with its options.
+            names: as the user typed them.
+            changes: as for `canister`.
+        """
+
     def project_canisters(self, run: Run) -> tuple[Target, ...]:
         """Every canister that the project knows on the chosen network."""
 
@@ -215,9 +224,19 @@ def _tell_pending(run: Run) -> None:
 
 
 def recover_hint(program: str, entry: "Pending") -> str:
-    """The sentence that names the command to run for an interrupted run."""
+    """The sentence that names the command to run for an interrupted run.
+
+    A network on this machine may have been reset since, and only asking it would tell.
+    """
+    from dfx_backup.project.address import is_loopback
+
     if entry.canister is None or entry.network is None:
         file = entry.path.name
         return f"If its canister runs, drop it: `{program} recover {file} --discard`."
     name = f"{entry.canister.canister_id} --network {entry.network.name}"
-    return f"Run `{program} recover {name}`."
+    if not is_loopback(entry.network.url):
+        return f"Run `{program} recover {name}`."
+    return (
+        f"Run `{program} recover {name}`; when that network was reset since, its canisters are"
+        f" gone: `{program} recover {entry.path.name} --discard`."
+    )

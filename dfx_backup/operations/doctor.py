@@ -3,13 +3,19 @@
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from dfx_backup.errors import BackupError, InterruptedRunError, RefusedError
+from dfx_backup.errors import (
+    BackupError,
+    CanisterDownError,
+    InterruptedRunError,
+    RefusedError,
+)
 from dfx_backup.model import MAX_SNAPSHOTS, CanisterStatus, RunState
 from dfx_backup.operations import cycles
-from dfx_backup.operations.pending import pending
+from dfx_backup.operations.pending import Pending, pending
 from dfx_backup.operations.preflight import Survey, survey
 from dfx_backup.operations.state_files import remove, write_whole
 from dfx_backup.operations.target import Runtime, Target
@@ -54,6 +60,7 @@ class Checks:
         root_key: returns a line on where the trusted root key comes from.
         identity: reads the identity; returns a line on it.
         targets: the canisters to look at.
+        journaled: the canister of an interrupted run.
         places: directories that must be writable, next to the state directory.
     """
 
@@ -62,19 +69,22 @@ class Checks:
     root_key: Callable[[], str]
     identity: Callable[[], str]
     targets: Callable[[], tuple[Target, ...]]
+    journaled: Callable[[Pending], Target]
     places: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorResult:
-    """All findings; the exit code is that of the first failed one, else 0."""
+    """All findings; the exit code is 4 when a canister is down, that of the first failure, or 0."""
 
     findings: tuple[Finding, ...]
 
     @property
     def exit_code(self) -> int:
         """0 when nothing failed."""
-        return next((found.exit_code for found in self.findings if found.exit_code), 0)
+        codes = [found.exit_code for found in self.findings if found.exit_code]
+        urgent = CanisterDownError.exit_code
+        return urgent if urgent in codes else next(iter(codes), 0)
 
 
 def doctor(run: Runtime, checks: Checks) -> DoctorResult:
@@ -89,7 +99,7 @@ def doctor(run: Runtime, checks: Checks) -> DoctorResult:
         _ask("root key", checks.root_key),
         _ask("identity", checks.identity),
         *(_writable(path) for path in (run.state, *checks.places)),
-        *_pending(run),
+        *_pending(run, checks),
     ]
     targets, trouble = _catch(checks.targets)
     if trouble is not None:
@@ -137,20 +147,53 @@ def _writable(folder: Path) -> Finding:
     return _ask("state directory", write)
 
 
-def _pending(run: Runtime) -> list[Finding]:
+def _pending(run: Runtime, checks: Checks) -> list[Finding]:
     left = pending(run.state)
     if not left:
         return [Finding(name="recovery", state=Verdict.OK, detail="nothing is left to recover")]
-    return [
-        Finding(
+    return [_left(run, checks, each) for each in left]
+
+
+def _left(run: Runtime, checks: Checks, left: Pending) -> Finding:
+    """One interrupted run; it is urgent when its canister is still down."""
+    if left.problem is not None:
+        return Finding(
             name="recovery",
-            state=Verdict.FAIL if one.problem else Verdict.WARN,
-            detail=one.summary,
-            advice=one.problem.hint if one.problem else f"run `{run.program} recover --all`",
-            exit_code=one.problem.exit_code if one.problem else 0,
+            state=Verdict.FAIL,
+            detail=left.summary,
+            advice=left.problem.hint,
+            exit_code=left.problem.exit_code,
         )
-        for one in left
-    ]
+    target, _ = _catch(lambda: checks.journaled(left))
+    if target is not None and target.network_id != left.network_id:
+        return Finding(
+            name="recovery",
+            state=Verdict.WARN,
+            detail=f"{left.summary} Network {target.network.name} is another one now: its root key"
+            " is not the same",
+            advice="if it was reset, its canisters are gone: run"
+            f" `{run.program} recover {left.path.name} --discard`",
+        )
+    status, _ = (None, None) if target is None else _catch(partial(_status_of, target))
+    if left.must_run and status is not None and status.state is not RunState.RUNNING:
+        assert target is not None
+        return Finding(
+            name="recovery",
+            state=Verdict.FAIL,
+            detail=f"canister {target} was running, and is {status.state} now. {left.summary}",
+            advice=f"run `{run.command('recover', target)}`",
+            exit_code=CanisterDownError.exit_code,
+        )
+    return Finding(
+        name="recovery",
+        state=Verdict.WARN,
+        detail=left.summary,
+        advice=f"run `{run.program} recover --all`",
+    )
+
+
+def _status_of(target: Target) -> CanisterStatus:
+    return target.driver.status(target.canister_id)
 
 
 def _canister(target: Target) -> list[Finding]:

@@ -9,7 +9,7 @@ assert stage.envelope["data"]["consistency"] == "consistent"
 import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +150,9 @@ class Stage:
             return self._target(CanisterRef(canister_id=CanisterId(name)))
         raise ProjectError(f"canister `{name}` has no id on network `local`")
 
+    def canisters(self, run: Run, names: Sequence[str], *, changes: bool) -> tuple[Target, ...]:
+        return tuple(self.canister(run, name, changes=changes) for name in names)
+
     def project_canisters(self, run: Run) -> tuple[Target, ...]:
         return tuple(self.canister(run, name, changes=True) for name in self.names)
 
@@ -177,6 +180,7 @@ class Stage:
             root_key=lambda: "fetched: the network is on this machine",
             identity=lambda: f"anonymous, {ALICE}",
             targets=targets,
+            journaled=lambda entry: self.journaled(run, entry),
         )
 
     def _target(self, ref: CanisterRef) -> Target:

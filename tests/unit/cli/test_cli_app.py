@@ -204,6 +204,8 @@ def test_every_command_tells_of_an_interrupted_run(stage: Stage) -> None:
     stage.run("snapshot", "list", "chat")
     [warning] = [line for line in stage.stderr.splitlines() if line.startswith("Warning")]
     assert f"dfx-backup recover {stage.names['chat']} --network local" in warning
+    [entry] = (stage.state / "journal").glob("*.json")
+    assert f"dfx-backup recover {entry.name} --discard" in warning  # a local network may be reset
 
     stage.run("doctor", "--json")
     assert stage.envelope["data"]["warnings"] == [warning.removeprefix("Warning: ")]

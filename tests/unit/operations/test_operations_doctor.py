@@ -8,19 +8,23 @@ import pytest
 
 from dfx_backup.errors import (
     BackupError,
+    CanisterDownError,
     InterruptedRunError,
     LockedError,
     NetworkError,
     ProjectError,
     ToolError,
 )
-from dfx_backup.model import CanisterStatus, RunState
+from dfx_backup.model import CanisterStatus, NetworkId, RunState
 from dfx_backup.operations import cycles
 from dfx_backup.operations.doctor import Checks, DoctorResult, Verdict, doctor
 from dfx_backup.operations.journal import Journal, RunKind
 from dfx_backup.operations.locks import canister_lock, is_held, lock_path
+from dfx_backup.operations.plans import CreateOptions
 from dfx_backup.operations.preflight import new_entry, survey
-from tests.fakes.operations_world import World
+from dfx_backup.operations.snapshot_create import create
+from tests.fakes.memory_management import How
+from tests.fakes.operations_world import KilledError, World
 
 
 def fails(error: BackupError) -> str:
@@ -34,6 +38,7 @@ def look(world: World, **changed: object) -> DoctorResult:
         root_key=lambda: "fetched from the loopback address",
         identity=lambda: "alice",
         targets=lambda: (world.target,),
+        journaled=lambda _: world.target,
     )
     return doctor(world.run, replace(checks, **changed))  # type: ignore[arg-type] # as named above
 
@@ -85,6 +90,43 @@ def test_what_is_wrong_with_a_canister_is_told(world: World) -> None:
 
     world.chat.controllers = ()
     assert found(look(world), "chat: controller") is Verdict.FAIL
+
+
+def left_between_stop_and_start(world: World) -> None:
+    world.subnet.fail("take_canister_snapshot", How.RAISE_BEFORE, error=KilledError())
+    with pytest.raises(KilledError):
+        create(world.run, world.target, CreateOptions())
+    world.reborn()
+
+
+def test_a_canister_that_an_interrupted_run_left_stopped_is_urgent(world: World) -> None:
+    left_between_stop_and_start(world)
+    result = look(world, network=lambda: fails(NetworkError("refused")))
+    assert result.exit_code == CanisterDownError.exit_code
+    [left] = [each for each in result.findings if each.name == "recovery"]
+    assert "chat was running, and is stopped now" in left.detail
+    assert f"recover {world.canister} --network local" in (left.advice or "")
+
+    world.driver.start(world.canister)
+    assert look(world).exit_code == 0
+    assert found(look(world), "recovery") is Verdict.WARN
+
+
+def test_an_interrupted_run_that_can_not_be_looked_at_is_told_all_the_same(world: World) -> None:
+    left_between_stop_and_start(world)
+    result = look(world, journaled=lambda _: fails(NetworkError("refused")))
+    assert result.exit_code == 0
+    assert found(result, "recovery") is Verdict.WARN
+
+
+def test_an_interrupted_run_on_a_network_that_was_reset_can_be_dropped(world: World) -> None:
+    left_between_stop_and_start(world)
+    another = replace(world.target, network_id=NetworkId("cd" * 32))
+    result = look(world, journaled=lambda _: another)
+    assert result.exit_code == 0
+    [left] = [each for each in result.findings if each.name == "recovery"]
+    assert "another one now" in left.detail
+    assert f"recover {world.journal_files[0].name} --discard" in (left.advice or "")
 
 
 def test_pending_recoveries_and_damaged_journals_are_told(world: World) -> None:
