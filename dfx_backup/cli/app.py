@@ -15,6 +15,7 @@ from dfx_backup.cli import (
     backup,
     context,
     crash,
+    create,
     doctor,
     estimate,
     output,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.add_typer(snapshot.group, name="snapshot")
 recover.register(app)
 repository.register(app)
+create.register(app)
 backup.register(app)
 restore.register(app)
 retention.register(app)

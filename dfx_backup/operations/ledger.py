@@ -15,6 +15,8 @@ VERSION = 1
 
 SAFETY = "safety snapshot before a load"
 """Purpose of a snapshot that keeps the state from before a load."""
+BACKUP = "backup"
+"""Purpose of a snapshot that was taken to be brought into a repository."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,7 +89,7 @@ def download(
 def _plan(
     target: Target, snapshot: SnapshotId, options: DownloadOptions
 ) -> tuple[SnapshotDownloadPlan, SnapshotMetadata | None]:
-    found = _find(target, snapshot)
+    found = find_snapshot(target, snapshot)
     metadata = None
     warnings: list[str] = []
     if target.direct is None:
@@ -125,8 +125,14 @@ def _plan(
     return plan, metadata
 
 
-def _find(target: Target, snapshot: SnapshotId) -> CanisterSnapshot:
-    """The snapshot, asked for by ourselves where we can: the driver may want a controller."""
+def find_snapshot(target: Target, snapshot: SnapshotId) -> CanisterSnapshot:
+    """The snapshot, asked for by ourselves where we can: the driver may want a controller.
+
+    Raises:
+        UsageError: the canister has no such snapshot.
+        RefusedError: it belongs to another canister.
+        NetworkError, ToolError: as the network or the driver tells them.
+    """
     lister = target.driver if target.direct is None else target.direct.calls
     try:
         listed = lister.list_snapshots(target.canister_id)

@@ -1,7 +1,7 @@
 """Take snapshots of several canisters at one moment: all stopped, all taken, all started."""
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 from dfx_backup.model import CanisterSnapshot, Consistency, RunState
@@ -75,19 +75,7 @@ def take_together(
     """
     with interrupts.deferred():
         with ExitStack() as stack:
-            held = [
-                stack.enter_context(
-                    stopped(
-                        run,
-                        one.target,
-                        interrupts,
-                        one.entry,
-                        stops=one.plan.stops,
-                        top_up=one.plan.cycles.required,
-                    )
-                )
-                for one in prepared
-            ]
+            held = [stack.enter_context(_stopped(run, interrupts, one)) for one in prepared]
             snapshots = []
             for one, hold in zip(prepared, held, strict=True):
                 replaces = one.plan.replaces
@@ -106,6 +94,13 @@ def take_together(
             )
             when_all(taken)
         return taken
+
+
+def _stopped(run: Runtime, interrupts: Interrupts, one: Prepared) -> AbstractContextManager[Held]:
+    plan = one.plan
+    return stopped(
+        run, one.target, interrupts, one.entry, stops=plan.stops, top_up=plan.cycles.required
+    )
 
 
 def judge(versions: Versions, moments: Sequence[Moment], *, live: bool) -> Consistency:

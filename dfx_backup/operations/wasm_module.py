@@ -11,7 +11,9 @@ HEARTBEAT = "canister_heartbeat"
 STUB_WASM64 = b"\0asm\x01\0\0\0" + b"\x05\x03\x01\x04\x00"
 """A module that does nothing: one memory section, one 64-bit memory of no pages."""
 
+_CUSTOM = 0
 _EXPORTS = 7
+_CANDID_KINDS = ("icp:public", "icp:private")
 _GZIP = b"\x1f\x8b"
 
 
@@ -34,6 +36,35 @@ def exports(module: bytes) -> frozenset[str] | None:
     except (ValueError, IndexError, zlib.error):
         return None
     return frozenset()
+
+
+def candid_sections(module: bytes) -> tuple[tuple[str, str], ...]:
+    """The Candid interface and start arguments that a module carries, by their names.
+
+    They are custom sections, `icp:public candid:service` and the like (interface specification,
+    "Canister module format").
+
+    Args:
+        module: as it was installed, compressed with gzip or not.
+
+    Returns:
+        Pairs such as `("candid:service", "service : {}")`; none when it can't be read.
+    """
+    found = {}
+    try:
+        plain = _plain(module)
+        if plain is None or plain[:4] != b"\0asm":
+            return ()
+        for number, start, end in _sections(plain):
+            if number != _CUSTOM:
+                continue
+            length, at = _number(plain, start)
+            kind, _, name = plain[at : at + length].decode().partition(" ")
+            if kind in _CANDID_KINDS and name.startswith("candid:"):
+                found[name] = plain[at + length : end].decode()
+    except (ValueError, IndexError, zlib.error):
+        return ()
+    return tuple(sorted(found.items()))
 
 
 def _plain(module: bytes) -> bytes | None:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from dfx_backup.errors import DamageError
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.ic.snapshot_parts import ReadPart, WasmChunk
 from dfx_backup.model import CanisterId, SnapshotId
@@ -126,3 +127,20 @@ def all_parts(metadata: SnapshotMetadata, *, step: int = SLICE_BYTES) -> Iterato
         yield from read_slices(section, size, step=step)
     for hash_ in dict.fromkeys(metadata.wasm_chunk_store):
         yield WasmChunk(hash=hash_)
+
+
+def check_module(found: str | None, certified: str) -> None:
+    """Compare a snapshot's module with what the network says of the canister's.
+
+    Args:
+        found: SHA-256 of what was read, hexadecimal.
+        certified: SHA-256 of the installed module at the snapshot's own version, certified.
+
+    Raises:
+        DamageError: they differ.
+    """
+    if found != certified.lower():
+        raise DamageError(
+            f"the snapshot's module has SHA-256 {found}, and the canister's module had"
+            f" {certified} at the same version"
+        )

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfx_backup.errors import DamageError, ProjectError
+from dfx_backup.errors import ProjectError
 from dfx_backup.files import replace_file, sync_folder
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata, SnapshotSource
 from dfx_backup.ic.snapshot_parts import ReadPart, Section, Slice, WasmChunk
@@ -21,7 +21,7 @@ from dfx_backup.transfer.backup_json import BACKUP_NAME, BackupRecord
 from dfx_backup.transfer.download_folder import DownloadFolder, finished_download
 from dfx_backup.transfer.folder import CHUNKS_NAME, SECTION_NAMES, chunk_name, section_sizes
 from dfx_backup.transfer.metadata_json import METADATA_NAME
-from dfx_backup.transfer.parts import PartsReader, PartsReport
+from dfx_backup.transfer.parts import PartsReader, PartsReport, check_module
 from dfx_backup.transfer.section_file import SectionFile, TrailingHashes
 from dfx_backup.transfer.slices import read_slices
 from dfx_backup.transfer.terms import (
@@ -242,12 +242,8 @@ class _Download:
     def _finish(
         self, hashes: Mapping[Section, str], known: KnownModule | None
     ) -> tuple[FileRecord, ...]:
-        module = hashes[Section.WASM_MODULE]
-        if known is not None and self._is_evidence(known) and module != known.module_hash.lower():
-            raise DamageError(
-                f"the snapshot's module has SHA-256 {module}, and the canister's module had"
-                f" {known.module_hash} at the same version"
-            )
+        if known is not None and self._is_evidence(known):
+            check_module(hashes[Section.WASM_MODULE], known.module_hash)
         folder = self._place.folder
         files = [
             FileRecord(name=SECTION_NAMES[section], size=file.size, sha256=hashes[section])
