@@ -132,6 +132,10 @@ class Fields:
         """An object."""
         return Fields(self._path, self._content.get(name), hint=self._hint)
 
+    def optional_texts(self, name: str) -> tuple[str, ...]:
+        """A list of texts; nothing counts as an empty one."""
+        return () if self._content.get(name) is None else self.texts(name)
+
     def optional_child(self, name: str) -> "Fields | None":
         """An object, or None for null or nothing."""
         return None if self._content.get(name) is None else self.child(name)

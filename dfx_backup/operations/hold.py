@@ -93,6 +93,7 @@ class Held:
         self._sent_at = 0.0
         self._never_sent = False
         self._stays_stopped = False
+        self._given_up = False
 
     def take(self, *, replace: SnapshotId | None) -> CanisterSnapshot:
         """Take a snapshot; see `taking.Taker.take`."""
@@ -111,6 +112,10 @@ class Held:
     def leave_stopped(self) -> None:
         """Do not start the canister at the end, if the end is no error and no signal."""
         self._stays_stopped = True
+
+    def give_up(self) -> None:
+        """Do not start the canister, whatever the end is; the entry stays open for `recover`."""
+        self._given_up = True
 
     def look(self) -> Moment:
         """Version and state now, certified; nothing when nobody can tell the version."""
@@ -199,6 +204,9 @@ class Held:
         """
         if isinstance(error, KeyboardInterrupt):
             self._interrupts.remember()
+        if self._given_up:
+            self.recovery_pending = True
+            return
         if self._stays_stopped and error is None and self._interrupts.caught is None:
             # A stop that executes late changes nothing: nobody starts the canister.
             self.outage_s = max(0.0, self._run.clock.monotonic() - self._sent_at)
@@ -207,24 +215,30 @@ class Held:
         try:
             self._bring_back()
         except CanisterDownError as down:
-            if not isinstance(error, BackupError):
-                raise down from error
-            raise CanisterDownError(
-                f"{down.message} (it had been stopped, and then: {error.message})", hint=down.hint
-            ) from error
+            taken = self._taken_text()
+            told = down.message if taken is None else f"{down.message}; {taken}"
+            if isinstance(error, BackupError):
+                told = f"{told} (it had been stopped, and then: {error.message})"
+            raise CanisterDownError(told, hint=down.hint) from error
         if self._interrupts.caught is not None:
             raise InterruptedRunError(
                 self._interrupted_text(), hint=self._pending_hint()
             ) from error
 
     def tell_state(self, error: BaseException) -> None:
-        """Add to the error that ended the work what is most urgent to know: the canister runs."""
-        if not (isinstance(error, BackupError) and self.book.entry.must_run and self.running):
+        """Add to the error that ended the work what is urgent: what runs, and what was taken."""
+        if not isinstance(error, BackupError):
             return
-        error.advise(f"canister {self._target} runs again")
-        pending = self._pending_hint()
-        if pending is not None:
-            error.advise(pending)
+        runs = self.book.entry.must_run and self.running
+        pending = self._pending_hint() if runs else None
+        told = f"canister {self._target} runs again" if runs else None
+        for each in (told, self._taken_text(), pending):
+            if each is not None:
+                error.advise(each)
+
+    def _taken_text(self) -> str | None:
+        taken = self.book.entry.snapshot_id
+        return None if taken is None else f"snapshot {taken} of {self._target} was taken and stays"
 
     def _bring_back(self) -> None:
         run, target = self._run, self._target

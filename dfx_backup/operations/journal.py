@@ -61,6 +61,16 @@ class Outcome(enum.StrEnum):
     NOT_EXECUTED = "not executed"
 
 
+class Side(enum.StrEnum):
+    """Which state a canister has that is being loaded onto."""
+
+    OLD = "old"
+    """The one from before, untouched or loaded again."""
+    NEW = "new"
+    UNKNOWN = "unknown"
+    """The answer to the last load was lost."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournaledCall:
     """One call.
@@ -98,6 +108,10 @@ class JournalEntry:
         acknowledged: the network answered that take with the id: the snapshot is ours for certain.
         loading: the snapshot that is being loaded, or None.
         version_stopped: `canister_version` once stopped, or None.
+        loaded: the snapshot that is known to have been loaded last, or None.
+        restores: the snapshot that is to be loaded, of a set.
+        set_keys: keys of all canisters that are restored together, this one included, in the order
+            in which they are stopped; empty: this one alone.
     """
 
     kind: RunKind
@@ -115,6 +129,17 @@ class JournalEntry:
     acknowledged: bool = False
     loading: SnapshotId | None = None
     version_stopped: int | None = None
+    loaded: SnapshotId | None = None
+    restores: SnapshotId | None = None
+    set_keys: tuple[str, ...] = ()
+
+    @property
+    def side(self) -> Side:
+        """Which state the canister has; `snapshot_id` keeps the one from before the load."""
+        last = next((call for call in reversed(self.calls) if call.kind is CallKind.LOAD), None)
+        if last is not None and last.outcome is Outcome.UNKNOWN:
+            return Side.UNKNOWN
+        return Side.OLD if self.loaded in (None, self.snapshot_id) else Side.NEW
 
     @property
     def key(self) -> str:
@@ -228,14 +253,21 @@ class OpenEntry:
         """How many calls of this kind were about to be sent."""
         return sum(call.kind is kind for call in self.entry.calls)
 
-    def settle(self, kind: CallKind, outcome: Outcome) -> None:
-        """Note what became of the last call of this kind."""
+    def settle(self, kind: CallKind, outcome: Outcome, **more: Any) -> None:  # noqa: ANN401 - as `note`
+        """Note what became of the last call of this kind, and what else is known by that.
+
+        It has happened, so it is in `entry` even when the disk refuses it.
+
+        Raises:
+            ProjectError: it can't be written.
+        """
         calls = list(self.entry.calls)
         for position in reversed(range(len(calls))):
             if calls[position].kind is kind:
                 calls[position] = replace(calls[position], outcome=outcome)
                 break
-        self.note(calls=tuple(calls))
+        self.entry = replace(self.entry, calls=tuple(calls), **more)
+        self._journal.write(self.entry)
 
     def close(self) -> None:
         """Drop the entry: nothing is left to do."""
@@ -284,6 +316,9 @@ def _parse(fields: Fields) -> JournalEntry:
         acknowledged=fields.flag("acknowledged"),
         loading=_snapshot(fields.optional_text("loading")),
         version_stopped=fields.optional_whole("version_stopped"),
+        loaded=_snapshot(fields.optional_text("loaded")),
+        restores=_snapshot(fields.optional_text("restores")),
+        set_keys=fields.optional_texts("set_keys"),
     )
 
 

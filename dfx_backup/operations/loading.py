@@ -68,7 +68,7 @@ class Loader:
                 patience.pause(self.interrupts)
             else:
                 break
-        self.book.note(step=Step.LOADED)
+        self.book.note(step=Step.LOADED, loaded=snapshot)
 
     def _load_once(self, snapshot: SnapshotId) -> None:
         self.book.note(step=Step.LOADING, loading=snapshot)
@@ -95,6 +95,29 @@ class Loader:
         if version is not None and before is not None:
             self.book.settle(CallKind.LOAD, Outcome.NOT_EXECUTED)
         return False
+
+
+def await_late_load(run: Runtime, target: Target, book: OpenEntry, interrupts: Interrupts) -> None:
+    """Wait, with the canister stopped, until a load whose answer was lost can't come any more.
+
+    Raises:
+        InterruptedRunError: a signal has come.
+    """
+    expiry = book.entry.open_until(CallKind.LOAD)
+    if expiry is None or run.clock.now() > expiry:
+        return
+    left = expiry - run.clock.now()
+    run.progress.step(
+        f"{target}: a load may still execute; starting waits {left:.0f} s (Ctrl-C starts now)"
+    )
+    before = book.entry.version_stopped
+    while run.clock.now() <= expiry:
+        version = stopped_version(target)
+        if before is not None and version is not None and version > before:
+            book.settle(CallKind.LOAD, Outcome.EXECUTED)
+            book.note(loaded=book.entry.loading)
+            return
+        sleep_watching(run.clock, run.limits.poll_s, interrupts)
 
 
 def stopped_version(target: Target) -> int | None:

@@ -1,6 +1,7 @@
 """Finish what an interrupted run left undone: start the canister, settle what was sent, report."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from dfx_backup.errors import (
@@ -22,11 +23,12 @@ from dfx_backup.operations.journal import (
     Step,
 )
 from dfx_backup.operations.ledger import SAFETY, Ledger, OwnSnapshot
-from dfx_backup.operations.loading import stopped_version
+from dfx_backup.operations.loading import await_late_load
 from dfx_backup.operations.locks import canister_lock
 from dfx_backup.operations.patience import sleep_watching
 from dfx_backup.operations.pending import pending_for
 from dfx_backup.operations.processes import this_process
+from dfx_backup.operations.set_sides import Member, require_all, to_one_side, together
 from dfx_backup.operations.starting import note_step, start_again, watch
 from dfx_backup.operations.target import Runtime, Target
 
@@ -139,13 +141,14 @@ def recover(
     done: list[Recovered] = []
     failed: list[BackupError] = []
     with Interrupts() as interrupts, interrupts.deferred():
-        for target in targets:
+        for group in together(run, targets):
             if interrupts.caught is not None:
                 break
             try:
-                done.append(_recover_one(run, target, interrupts, start_stopped=start_stopped))
+                done += _recover_group(run, group, interrupts, start_stopped=start_stopped)
             except BackupError as error:
-                run.progress.warn(f"{target} could not be recovered: {error.message}.")
+                names = ", ".join(map(str, group))
+                run.progress.warn(f"{names} could not be recovered: {error.message}.")
                 failed.append(error)
         for failure in failed:
             if isinstance(failure, CanisterDownError):
@@ -195,7 +198,8 @@ def finish_what_is_over(run: Runtime, target: Target) -> tuple[str, ...]:
     state = target.driver.status(target.canister_id).state
     expiry = entry.open_until()
     over = expiry is None or asked_at > expiry
-    if not over or (entry.must_run and state is not RunState.RUNNING):
+    half = bool(entry.set_keys)  # what the others of the set are is not looked at here
+    if half or not over or (entry.must_run and state is not RunState.RUNNING):
         raise _must_recover(run, target)
     book = OpenEntry(journal, replace(entry, process=this_process()))
     return _finish(run, target, book, state=state, started=False).warnings
@@ -208,35 +212,56 @@ def _must_recover(run: Runtime, target: Target) -> RefusedError:
     )
 
 
-def _recover_one(
-    run: Runtime, target: Target, interrupts: Interrupts, *, start_stopped: bool
-) -> Recovered:
-    with canister_lock(run, target, purpose="recover"):
+def _recover_group(
+    run: Runtime, group: Sequence[Target], interrupts: Interrupts, *, start_stopped: bool
+) -> list[Recovered]:
+    """Finish one run: on one canister, or on all of a set, which become old or new together."""
+    with ExitStack() as stack:
+        for target in sorted(group, key=lambda each: each.key):
+            stack.enter_context(canister_lock(run, target, purpose="recover"))
         journal = Journal(run.state)
-        entry = journal.read(target.key)
-        if entry is None:
-            return _without_journal(run, target, interrupts, start_stopped=start_stopped)
-        book = OpenEntry(journal, replace(entry, process=this_process()))
-        run.progress.step(f"{target}: finishing the run that was interrupted")
-        _await_load(run, target, book, interrupts)
-        if not entry.must_run:
-            return _settle_quiet(run, target, book, interrupts)
-        started = _start_if_needed(run, target, book, interrupts)
-        expiry = book.entry.open_until() or run.clock.now()
-        patience_s = max(0.0, expiry - run.clock.now()) + _MARGIN_S
-        watched = watch(run, target, book, interrupts, patience_s=patience_s)
-        if not watched.settled:
-            return Recovered(
-                canister=target.ref,
-                state=RunState.RUNNING,
-                started=started,
-                closed=False,
-                snapshot_id=entry.snapshot_id,
-                warnings=(f"{target} runs, but must be looked at again: run recover later.",),
-            )
-        return _finish(
-            run, target, book, state=RunState.RUNNING, started=started or watched.restarts > 0
+        entries = [(target, journal.read(target.key)) for target in group]
+        members = [
+            Member(target=target, book=OpenEntry(journal, replace(entry, process=this_process())))
+            for target, entry in entries
+            if entry is not None
+        ]
+        keys = members[0].book.entry.set_keys if members else ()
+        if keys:
+            require_all(run, group, keys)
+            to_one_side(run, members, interrupts)
+        done = [
+            _without_journal(run, target, interrupts, start_stopped=start_stopped)
+            for target, entry in entries
+            if entry is None
+        ]
+        return [*done, *(_recover_one(run, each.target, each.book, interrupts) for each in members)]
+
+
+def _recover_one(
+    run: Runtime, target: Target, book: OpenEntry, interrupts: Interrupts
+) -> Recovered:
+    entry = book.entry
+    run.progress.step(f"{target}: finishing the run that was interrupted")
+    _await_load(run, target, book, interrupts)
+    if not entry.must_run:
+        return _settle_quiet(run, target, book, interrupts)
+    started = _start_if_needed(run, target, book, interrupts)
+    expiry = book.entry.open_until() or run.clock.now()
+    patience_s = max(0.0, expiry - run.clock.now()) + _MARGIN_S
+    watched = watch(run, target, book, interrupts, patience_s=patience_s)
+    if not watched.settled:
+        return Recovered(
+            canister=target.ref,
+            state=RunState.RUNNING,
+            started=started,
+            closed=False,
+            snapshot_id=entry.snapshot_id,
+            warnings=(f"{target} runs, but must be looked at again: run recover later.",),
         )
+    return _finish(
+        run, target, book, state=RunState.RUNNING, started=started or watched.restarts > 0
+    )
 
 
 def _start_if_needed(run: Runtime, target: Target, book: OpenEntry, interrupts: Interrupts) -> bool:
@@ -256,23 +281,8 @@ def _start_if_needed(run: Runtime, target: Target, book: OpenEntry, interrupts: 
 
 def _await_load(run: Runtime, target: Target, book: OpenEntry, interrupts: Interrupts) -> None:
     """Keep the canister stopped until a load that may come late has expired; Ctrl-C starts it."""
-    expiry = book.entry.open_until(CallKind.LOAD)
-    if expiry is None or run.clock.now() > expiry:
-        return
-    left = expiry - run.clock.now()
-    run.progress.step(
-        f"{target}: a load may still execute; starting waits {left:.0f} s (Ctrl-C starts now)"
-    )
-    before = book.entry.version_stopped
-    try:
-        while run.clock.now() <= expiry:
-            version = stopped_version(target)
-            if before is not None and version is not None and version > before:
-                book.settle(CallKind.LOAD, Outcome.EXECUTED)
-                return
-            sleep_watching(run.clock, run.limits.poll_s, interrupts)
-    except InterruptedRunError:
-        return
+    with suppress(InterruptedRunError):
+        await_late_load(run, target, book, interrupts)
 
 
 def _settle_quiet(
@@ -355,6 +365,11 @@ def _without_journal(
 
 def _will_do(entry: JournalEntry, state: RunState, now: float) -> tuple[str, ...]:
     will: list[str] = []
+    if entry.set_keys:
+        will.append(
+            f"Make all {len(entry.set_keys)} canisters of the set old or new: load snapshots where"
+            " some of them were restored and others not."
+        )
     if entry.must_run and state is not RunState.RUNNING:
         will.append(f"Start {entry.canister}: a {entry.kind} of ours stopped it.")
     expiry = entry.open_until()
