@@ -79,8 +79,10 @@ def _targets(
     """What to look at; with `--all`, what can't be reached does not stop the rest."""
     if wish.canister is not None:
         if _matching(entries, wish.canister, run):
-            return _journaled(run, _only(entries, wish.canister, run)), ()
-        return (run.connector.canister(run, wish.canister, changes=not wish.dry_run),), ()
+            meant = _only(entries, wish.canister, run)
+            return (*_journaled(run, meant), *_others(run, entries, meant.path.stem)), ()
+        target = run.connector.canister(run, wish.canister, changes=not wish.dry_run)
+        return (target, *_others(run, entries, target.key)), ()
     targets: dict[str, Target] = {}
     failures: list[BackupError] = []
 
@@ -94,6 +96,13 @@ def _targets(
     for entry in entries:
         gather(partial(_journaled, run, entry))
     return tuple(targets.values()), tuple(failures)
+
+
+def _others(run: Run, entries: tuple[Pending, ...], key: str) -> tuple[Target, ...]:
+    """The canisters that were being restored together with that of a key: they go with it."""
+    keys = next((each.set_keys for each in entries if each.path.stem == key), ())
+    others = [each for each in entries if each.path.stem in keys and each.path.stem != key]
+    return tuple(target for each in others for target in _journaled(run, each))
 
 
 def _journaled(run: Run, entry: Pending) -> tuple[Target, ...]:

@@ -127,6 +127,8 @@ def restore(  # noqa: PLR0913 - one parameter for each option
     )
     repository = access(run, choice).open()
     work = _Work(run, repository, options, dry_run=dry_run, yes=yes)
+    if backup.startswith(_SET):
+        return work.set(backup, to)
     return work.one(backup, to)
 
 
@@ -177,6 +179,31 @@ class _Work:
         progress = TransferView(run.view, run.surroundings.clock.monotonic)
         done = restore(run.runtime, self._repository, target, found, self._options, progress)
         return view.restored(done)
+
+    def set(self, name: str, to: str | None) -> Report:
+        """Restore all backups of a set."""
+        from dfx_backup.cli import restore_view as view
+        from dfx_backup.operations.backup_names import find_set
+        from dfx_backup.operations.backup_set import in_order, plan_set, restore_set
+        from dfx_backup.operations.backups import Backups
+
+        found = in_order(find_set(Backups.read(self._repository), name), name)
+        if to is not None and len(found) > 1:
+            raise UsageError("--to names one canister, and the set has several")
+        ways = [self._target(each, to) for each in found]
+        targets, run = [target for target, _ in ways], ways[0][1]
+        plan = plan_set(run.runtime, self._repository, targets, found, self._options)
+        if self._dry_run:
+            return view.set_planned(plan)
+        run.confirm(
+            yes=self._yes,
+            losses=tuple(lost for each in plan.plans for lost in each.will_be_lost),
+            question=f"Restore all {len(found)} canisters of {name}",
+            notes=view.set_notes(plan),
+        )
+        progress = TransferView(run.view, run.surroundings.clock.monotonic)
+        done = restore_set(run.runtime, self._repository, targets, found, self._options, progress)
+        return view.set_restored(done)
 
     def _target(self, backup: "Backup", to: str | None) -> "tuple[Target, Run]":
         """Where it goes: its own canister on its own network, unless something else was named."""

@@ -4,7 +4,7 @@ from dfx_backup.cli import fields, text, transfer_view
 from dfx_backup.cli.output import Json, Report
 from dfx_backup.errors import IncompleteError
 from dfx_backup.operations.plans import LoadResult
-from dfx_backup.operations.restore_plans import RestorePlan, RestoreResult
+from dfx_backup.operations.restore_plans import RestorePlan, RestoreResult, SetPlan, SetResult
 
 
 def spending(plan: RestorePlan) -> tuple[str, ...]:
@@ -19,6 +19,10 @@ def spending(plan: RestorePlan) -> tuple[str, ...]:
 
 def planned(plan: RestorePlan) -> Report:
     """`restore --dry-run`."""
+    return fields.planned(plan, plan_fields(plan), _planned_lines(plan), lost=plan.will_be_lost)
+
+
+def _planned_lines(plan: RestorePlan) -> tuple[str, ...]:
     what = plan.upload.what
     lines = text.facts(
         (
@@ -34,11 +38,67 @@ def planned(plan: RestorePlan) -> Report:
             *fields.cycles_facts(plan.cycles),
         )
     )
-    return fields.planned(plan, plan_fields(plan), lines, lost=plan.will_be_lost)
+    return tuple(lines)
 
 
 def restored(result: RestoreResult) -> Report:
     """`restore`."""
+    plan = result.plan
+    failed = () if result.failure is None else (result.failure,)
+    return Report(
+        data={**fields.where(plan), "dry_run": False, **result_fields(result)},
+        lines=_restored_lines(result),
+        warnings=tuple(dict.fromkeys((*plan.warnings, *result.warnings))),
+        errors=(*failed, *(IncompleteError(each) for each in result.incomplete)),
+    )
+
+
+def set_notes(plan: SetPlan) -> tuple[str, ...]:
+    """What to think of before the answer, for all of a set."""
+    notes = (note for each in plan.plans for note in (*spending(each), *each.warnings))
+    return tuple(dict.fromkeys(notes))
+
+
+def set_planned(plan: SetPlan) -> Report:
+    """`restore set:… --dry-run`."""
+    lines: list[str] = []
+    for each in plan.plans:
+        lost = (f"Lost: {text.clean(one)}" for one in each.will_be_lost)
+        lines += [*_planned_lines(each), *lost, ""]
+    return Report(
+        data={
+            "set_id": plan.set_id,
+            "dry_run": True,
+            "plans": [{**fields.where(each), **plan_fields(each)} for each in plan.plans],
+        },
+        lines=(*lines, "Nothing was changed: this is the plan."),
+        warnings=tuple(dict.fromkeys(told for each in plan.plans for told in each.warnings)),
+    )
+
+
+def set_restored(result: SetResult) -> Report:
+    """`restore set:…`."""
+    lines: list[str] = []
+    for each in result.results:
+        lines += [*_restored_lines(each), ""]
+    failed = () if result.failure is None else (result.failure,)
+    incomplete = [IncompleteError(told) for each in result.results for told in each.incomplete]
+    warnings = (told for each in result.results for told in (*each.plan.warnings, *each.warnings))
+    return Report(
+        data={
+            "set_id": result.plan.set_id,
+            "dry_run": False,
+            "restored": [
+                {**fields.where(each.plan), **result_fields(each)} for each in result.results
+            ],
+        },
+        lines=(*lines, f"All {len(result.results)} canisters of the set are restored."),
+        warnings=tuple(dict.fromkeys(warnings)),
+        errors=(*failed, *incomplete),
+    )
+
+
+def _restored_lines(result: RestoreResult) -> tuple[str, ...]:
     plan, loaded = result.plan, result.load
     safety = loaded.safety.snapshot_id if loaded.safety else None
     facts = [
@@ -58,14 +118,7 @@ def restored(result: RestoreResult) -> Report:
         facts.append(("Settings", "applied" if result.settings_applied else "not applied"))
     if result.level is not None:
         facts.append(("Level", f"{result.level}: restored and read back whole"))
-    errors = [IncompleteError(each) for each in result.incomplete]
-    failed = () if result.failure is None else (result.failure,)
-    return Report(
-        data={**fields.where(plan), "dry_run": False, **result_fields(result)},
-        lines=text.facts(facts),
-        warnings=tuple(dict.fromkeys((*plan.warnings, *result.warnings))),
-        errors=(*failed, *errors),
-    )
+    return tuple(text.facts(facts))
 
 
 def plan_fields(plan: RestorePlan) -> dict[str, Json]:

@@ -1,9 +1,9 @@
 """Put a backup back into a canister: upload, read back, stop, safety snapshot, load, start."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfx_backup.errors import BackupError
@@ -80,8 +80,16 @@ def restore(
         run.progress.step(f"{target}: checking {backup}")
         plan = plan_one(run, target, backup, plan_backup(repository, backup), options)
         sent = upload(run, repository, target, plan, options, progress)
-    loaded = load_uploaded(run, target, plan, options, sent.snapshot_id)
-    return _finish(run, repository, target, options, _Done(plan, sent, loaded))
+    with kept((sent,)):
+        how = load_options(options, sent.snapshot_id, starts=plan.starts)
+        loaded = load(run, target, how)
+    failure = _check(options)
+    gone_back = None
+    if failure is not None:
+        gone_back = _go_back(run, target, options, loaded, failure)
+    done = Loaded(plan=plan, sent=sent, load=loaded)
+    result = finish(run, repository, target, options, done, failure)
+    return replace(result, rolled_back=gone_back, failure=failure)
 
 
 def upload(
@@ -114,50 +122,53 @@ def upload(
     return Uploaded(snapshot_id=report.snapshot_id, report=report)
 
 
-def load_uploaded(
-    run: Runtime,
-    target: Target,
-    plan: RestorePlan,
-    options: RestoreOptions,
-    snapshot: SnapshotId,
-) -> LoadResult:
-    """Stop, safety snapshot, load, start.
-
-    Raises:
-        BackupError: as `snapshot_load.load`; the hint says that nothing has to be sent again.
-    """
+@contextmanager
+def kept(sent: Sequence[Uploaded]) -> Iterator[None]:
+    """Say, when loading fails, that nothing has to be sent again."""
     try:
-        return load(run, target, load_options(options, snapshot, starts=plan.starts))
+        yield
     except BackupError as error:
         error.advise(
-            f"the uploaded snapshot {snapshot} is kept: the same command need not send it again"
+            "what was uploaded is kept, and the same command goes on with it; the snapshot is "
+            + ", ".join(each.snapshot_id for each in sent)
         )
         raise
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What has been done so far."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A backup that was loaded, and how it came to that."""
 
     plan: RestorePlan
     sent: Uploaded
     load: LoadResult
 
 
-def _finish(
-    run: Runtime, repository: Repository, target: Target, options: RestoreOptions, done: _Done
+def finish(
+    run: Runtime,
+    repository: Repository,
+    target: Target,
+    options: RestoreOptions,
+    done: Loaded,
+    failure: BackupError | None,
 ) -> RestoreResult:
-    """What comes after the load: check, perhaps back, clean up, settings, note."""
-    failure = _check(options)
-    gone_back = None
-    if failure is not None:
-        gone_back = _go_back(run, target, options, done.load, failure)
-    deleted, incomplete, warnings, level, applied = False, [*done.load.incomplete], [], None, False
+    """What comes after the load and the check: clean up, note the level, settings last.
+
+    Args:
+        run: the surroundings.
+        repository: where the backup is.
+        target: the canister.
+        options: what was asked for.
+        done: what was done.
+        failure: the check's error; then the settings stay as they are.
+    """
+    deleted, level, applied = False, None, False
+    incomplete, warnings = [*done.load.incomplete], []
     if done.load.confirmed:
-        deleted, troubles = clean_up(run, target, done.plan, options, done.sent.snapshot_id)
+        deleted, troubles = _clean_up(run, target, done, options)
         warnings += troubles
         if failure is None:
-            level, troubles = note_level(run, repository, done.plan, done.sent, options)
+            level, troubles = _note_level(run, repository, done, options)
             warnings += troubles
     if done.plan.settings is not None and failure is None:
         trouble = _settle(target, done.plan)
@@ -170,10 +181,8 @@ def _finish(
         load=done.load,
         upload_deleted=deleted,
         checked=None if options.check is None else failure is None,
-        rolled_back=gone_back,
         settings_applied=applied,
         level=level,
-        failure=failure,
         incomplete=tuple(incomplete),
         warnings=(*done.sent.warnings, *done.load.news, *warnings),
     )
@@ -212,32 +221,26 @@ def _go_back(
     return gone_back
 
 
-def clean_up(
-    run: Runtime,
-    target: Target,
-    plan: RestorePlan,
-    options: RestoreOptions,
-    snapshot: SnapshotId,
+def _clean_up(
+    run: Runtime, target: Target, done: Loaded, options: RestoreOptions
 ) -> tuple[bool, list[str]]:
     """Delete the uploaded snapshot after a confirmed load; a failure is only told."""
+    snapshot = done.sent.snapshot_id
     try:
         with canister_lock(run, target, purpose="restore"):
             delete_one(run, target, snapshot)
-        remove(state_file(run, target, plan.backup, options))
+        remove(state_file(run, target, done.plan.backup, options))
     except BackupError as error:
         return False, [f"The uploaded snapshot {snapshot} could not be deleted: {error.message}."]
     return True, []
 
 
-def note_level(
-    run: Runtime,
-    repository: Repository,
-    plan: RestorePlan,
-    sent: Uploaded,
-    options: RestoreOptions,
+def _note_level(
+    run: Runtime, repository: Repository, done: Loaded, options: RestoreOptions
 ) -> tuple[int | None, list[str]]:
     """Note that the backup was restored, when all of it was read back."""
-    whole = sent.report is None or sent.report.checked_bytes >= sent.report.total_bytes
+    plan, report = done.plan, done.sent.report
+    whole = report is None or report.checked_bytes >= report.total_bytes
     if options.read_back is not ReadBack.ALL or not whole:
         return None, []
     try:

@@ -25,6 +25,7 @@ class Pending:
         driver: how that run controlled the canister (`dfx`, `icp`, `agent`), or None.
         summary: one sentence for the warning that every command prints.
         problem: the error that reading the file gave, or None.
+        set_keys: keys of all canisters that were restored together; empty: this one alone.
         must_run: that run stopped the canister, or nearly, and was to start it again.
     """
 
@@ -35,6 +36,7 @@ class Pending:
     driver: str | None
     summary: str
     problem: BackupError | None = None
+    set_keys: tuple[str, ...] = ()
     must_run: bool = False
 
 
@@ -98,6 +100,7 @@ def _described(path: Path, content: JournalEntry | BackupError) -> Pending:
         network=content.network,
         network_id=content.network_id,
         driver=content.driver,
+        set_keys=content.set_keys,
         must_run=content.must_run,
         summary=f"A {content.kind} on canister {content.canister} (network"
         f" {content.network.name}) was interrupted at step '{content.step}' on {began};"

@@ -156,3 +156,20 @@ class RestoreResult:
     def running(self) -> bool:
         """Whether the canister was seen running at the end."""
         return self.load.running if self.rolled_back is None else self.rolled_back.running
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetPlan:
+    """What restoring a set will do; `plans` come in the order in which canisters are stopped."""
+
+    set_id: str
+    plans: tuple[RestorePlan, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetResult:
+    """What restoring a set did; `failure` is the check's error, or None."""
+
+    plan: SetPlan
+    results: tuple[RestoreResult, ...]
+    failure: BackupError | None = None

@@ -2,6 +2,8 @@
 
 import itertools
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -67,26 +69,44 @@ class RestoreProject(TransferProject):
 
     def back_up(self, snapshot: SnapshotId | None = None, *, settings: bool = False) -> str:
         """A backup of the canister as it is, or of a planted snapshot; its id."""
-        taken = snapshot or SnapshotId(self.data("snapshot", "create", "note")["snapshot_id"])
-        copy = f"copy-{next(self._numbers)}"
-        self.data("snapshot", "download", "note", taken, "--dir", copy)
+        told = None
         if settings:
-            self._add_settings(self.folder / copy / BACKUP_NAME)
-        found: str = self.data("import", copy, "--canister", "note")["backup_id"]
-        self.data("snapshot", "delete", "note", taken, "--yes")
+            full = self.snapshots.management.full_status(self.snapshots.canister)
+            told = self._details(settings=full.settings)
+        return self._bring("note", snapshot, told)
+
+    def back_up_set(self, *canisters: str, lacks: int = 0) -> str:
+        """Backups of canisters that belong together; the id of their set.
+
+        `lacks`: so many of them, the last ones, are not brought into the repository.
+        """
+        set_id = os.urandom(16).hex()
+        for canister in canisters[: len(canisters) - lacks]:
+            self._bring(canister, None, self._details(set_id=set_id, set_canisters=canisters))
+        return set_id
+
+    def _bring(
+        self, canister: str, snapshot: SnapshotId | None, details: BackupDetails | None
+    ) -> str:
+        taken = snapshot or self.data("snapshot", "create", canister)["snapshot_id"]
+        copy = f"copy-{next(self._numbers)}"
+        self.data("snapshot", "download", canister, taken, "--dir", copy)
+        if details is not None:
+            path = self.folder / copy / BACKUP_NAME
+            record = backup_json.from_json(path.read_bytes(), path)
+            path.write_bytes(backup_json.to_json(replace(record, backup=details)))
+        found: str = self.data("import", copy, "--canister", canister)["backup_id"]
+        self.data("snapshot", "delete", canister, taken, "--yes")
         return found
 
-    def _add_settings(self, path: Path) -> None:
-        record = backup_json.from_json(path.read_bytes(), path)
-        details = BackupDetails(
+    def _details(self, **more: Any) -> BackupDetails:
+        return BackupDetails(
             backup_id=os.urandom(16).hex(),
             network_name="local",
-            canister_name="note",
             taken_at_ns=time.time_ns(),
             consistency=Consistency.CONSISTENT,
-            settings=self.snapshots.management.full_status(self.snapshots.canister).settings,
+            **more,
         )
-        path.write_bytes(backup_json.to_json(replace(record, backup=details)))
 
     def another(self, *, install: bool = True) -> tuple[bytes, str]:
         """One more canister of alice's: its id as bytes and as text."""
@@ -99,3 +119,32 @@ class RestoreProject(TransferProject):
 
     def state_of(self, raw: bytes) -> CanisterState:
         return self.server.replica.canisters[raw]
+
+
+def start(project: RestoreProject, *argv: str) -> "subprocess.Popen[str]":
+    words = ("--identity", "alice", "--driver", "agent", "--json")
+    return subprocess.Popen(
+        [sys.executable, "-m", "dfx_backup", *argv, *words],
+        cwd=project.folder,
+        env={
+            "HOME": str(project.dfx.home),
+            "PATH": "/nowhere",
+            "DFX_BACKUP_REPO": "repo",
+            "DFX_BACKUP_PASSWORD_FILE": str(project.password),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def await_calls(
+    project: RestoreProject, process: "subprocess.Popen[str]", method: str, count: int
+) -> None:
+    """Wait until so many calls of this kind have come since now."""
+    counters = project.server.faults.counters
+    before, end = counters().calls.get(method, 0), time.monotonic() + 30
+    while counters().calls.get(method, 0) < before + count:
+        assert time.monotonic() < end
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)

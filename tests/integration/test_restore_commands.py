@@ -3,9 +3,7 @@
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from dfx_backup.replica.server import ReplicaServer
 from dfx_backup.replica.state import RunState
 from dfx_backup.repository import keys
 from tests.contract.replica_bench import identity
-from tests.fakes.restore_project import RestoreProject
+from tests.fakes.restore_project import RestoreProject, await_calls, start
 
 MIB = 1 << 20
 
@@ -448,32 +446,3 @@ class TestInterrupted:
         project.server.faults.reset()
         project.data("restore", backup, "--yes")
         assert project.read() == b"old"
-
-
-def start(project: RestoreProject, *argv: str) -> "subprocess.Popen[str]":
-    words = ("--identity", "alice", "--driver", "agent", "--json")
-    return subprocess.Popen(
-        [sys.executable, "-m", "dfx_backup", *argv, *words],
-        cwd=project.folder,
-        env={
-            "HOME": str(project.dfx.home),
-            "PATH": "/nowhere",
-            "DFX_BACKUP_REPO": "repo",
-            "DFX_BACKUP_PASSWORD_FILE": str(project.password),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def await_calls(
-    project: RestoreProject, process: "subprocess.Popen[str]", method: str, count: int
-) -> None:
-    """Wait until so many calls of this kind have come since now."""
-    counters = project.server.faults.counters
-    before, end = counters().calls.get(method, 0), time.monotonic() + 30
-    while counters().calls.get(method, 0) < before + count:
-        assert time.monotonic() < end
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
