@@ -1,5 +1,6 @@
 """HTTP to a replica: one pool of connections, no redirects, every wait and every answer bounded."""
 
+import io
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -194,7 +195,8 @@ class Transport:
         return self._checked(response, data)
 
     def _read(self, response: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-        parts = []
+        # Made as large as it will be, and filled in place: a slice is never there twice.
+        body = io.BytesIO(bytes(self._announced(response)))
         size = 0
         while chunk := response.read1(_READ_BYTES):
             size += len(chunk)
@@ -206,8 +208,15 @@ class Transport:
                 )
             if self._monotonic() > deadline:
                 raise TransportError(f"{self._endpoint.base} answers too slowly", sent=True)
-            parts.append(chunk)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+            body.write(chunk)
+        body.truncate(size)
+        return body.getvalue()
+
+    def _announced(self, response: urllib3.BaseHTTPResponse) -> int:
+        """Bytes of the body, as its header says; 0 when that can't be used."""
+        told = response.headers.get("content-length", "")
+        known = told.isascii() and told.isdecimal() and len(told) < 12
+        return int(told) if known and int(told) <= self._max_response else 0
 
     def _checked(self, response: urllib3.BaseHTTPResponse, data: bytes) -> Answer:
         if response.status in (200, 202):
