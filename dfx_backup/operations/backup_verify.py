@@ -1,14 +1,15 @@
 """`verify`: is the repository whole, is the data what was written, and is the canister still so?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dfx_backup.errors import DamageError, RefusedError, UsageError
-from dfx_backup.ic.canister_settings import CanisterSettings
 from dfx_backup.operations.backup_export import files_of, hashes_for, same_pages
 from dfx_backup.operations.backup_names import find_backups
 from dfx_backup.operations.backup_notes import NoteKind, write_notes
 from dfx_backup.operations.backups import Backup, Backups
+from dfx_backup.operations.setting_changes import setting_changes
 from dfx_backup.operations.target import Target
 from dfx_backup.progress import Progress
 from dfx_backup.repository.check import check
@@ -29,6 +30,9 @@ _HIT_HINT = (
 _INDEX_HINT = (
     "Packs are there that no index lists: `restic rebuild-index` makes a new index from all packs."
 )
+
+if TYPE_CHECKING:
+    from dfx_backup.ic.canister_settings import CanisterSettings
 
 LEVEL_READ_BACK = 2
 """All data of a backup was read back."""
@@ -197,7 +201,7 @@ def compare_live(backup: Backup, target: Target) -> LiveComparison:
         )
     details, unknown = backup.details, []
     assert details is not None  # a damaged backup is not compared
-    settings: CanisterSettings | None = None
+    settings: "CanisterSettings | None" = None
     if target.direct is None:
         status = (target.reader or target.driver).status(target.canister_id)
         unknown.append("The settings could not be read: the identity's key can't be used directly.")
@@ -214,7 +218,10 @@ def compare_live(backup: Backup, target: Target) -> LiveComparison:
     if details.settings is None:
         unknown.append("The backup holds no settings.")
     elif settings is not None:
-        found += _differences(details.settings, settings)
+        found += [
+            LiveDifference(what=each.name, then=each.old, now=each.new)
+            for each in setting_changes(details.settings, settings)
+        ]
     return LiveComparison(backup=backup, differences=tuple(found), unknown=tuple(unknown))
 
 
@@ -306,21 +313,3 @@ def _sound(chosen: Sequence[Backup], findings: Sequence[Finding]) -> tuple[Backu
     return tuple(
         each for each in chosen if each.snapshot.snapshot_id not in hit and each.record is not None
     )
-
-
-def _differences(then: CanisterSettings, now: CanisterSettings) -> list[LiveDifference]:
-    found = []
-    for each in fields(CanisterSettings):
-        old, new = getattr(then, each.name), getattr(now, each.name)
-        if isinstance(old, tuple) and isinstance(new, tuple):
-            old, new = tuple(sorted(old)), tuple(sorted(new))
-        if old is not None and new is not None and old != new:
-            found.append(LiveDifference(what=each.name, then=_told(old), now=_told(new)))
-    return found
-
-
-def _told(value: object) -> str:
-    if isinstance(value, tuple):
-        return ", ".join("=".join(each) if isinstance(each, tuple) else str(each) for each in value)
-    audience, viewers = getattr(value, "audience", None), getattr(value, "viewers", ())
-    return str(value) if audience is None else " ".join((str(audience), *viewers))
