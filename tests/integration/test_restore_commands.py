@@ -446,3 +446,27 @@ class TestInterrupted:
         project.server.faults.reset()
         project.data("restore", backup, "--yes")
         assert project.read() == b"old"
+
+
+class TestDriversOwnWay:
+    """A key that only dfx can use: it uploads from a scratch folder."""
+
+    def test_the_state_is_back(self, project: RestoreProject) -> None:
+        project.write(b"precious")
+        backup = project.back_up()
+        project.write(b"lost")
+        [folder] = project.dfx.home.rglob("identity/alice")
+        hsm = {"hsm": {"pkcs11_lib_path": "/lib/x.so", "key_id": "00"}}
+        (folder / "identity.json").write_text(json.dumps(hsm))
+        dfx: dict[str, Any] = {"driver": "dfx", "env": project.dfx.environment}
+
+        told = project.data("restore", backup, "--yes", "--read-back", "all", **dfx)
+
+        assert project.read() == b"precious"
+        assert told["plan"]["way"] == "driver"
+        assert told["level"] == 3
+        assert not list((project.stage.state / "scratch").glob("*"))
+        [safety] = project.canister.snapshots
+        assert safety.hex() == told["safety_snapshot_id"]
+        project.data("restore", backup, "--yes", "--settings", code=60, **dfx)
+        project.dfx.check()
