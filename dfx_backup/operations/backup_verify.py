@@ -201,7 +201,7 @@ def compare_live(backup: Backup, target: Target) -> LiveComparison:
         )
     details, unknown = backup.details, []
     assert details is not None  # a damaged backup is not compared
-    settings: "CanisterSettings | None" = None
+    settings: CanisterSettings | None = None
     if target.direct is None:
         status = (target.reader or target.driver).status(target.canister_id)
         unknown.append("The settings could not be read: the identity's key can't be used directly.")
