@@ -216,10 +216,13 @@ class Held:
             self._bring_back()
         except CanisterDownError as down:
             taken = self._taken_text()
-            told = down.message if taken is None else f"{down.message}; {taken}"
-            if isinstance(error, BackupError):
-                told = f"{told} (it had been stopped, and then: {error.message})"
-            raise CanisterDownError(told, hint=down.hint) from error
+            if taken is not None:
+                down.message = f"{down.message}; {taken}"
+            if not isinstance(error, BackupError):
+                raise down from error
+            raise CanisterDownError(
+                f"{down.message} (it had been stopped, and then: {error.message})", hint=down.hint
+            ) from error
         if self._interrupts.caught is not None:
             raise InterruptedRunError(
                 self._interrupted_text(), hint=self._pending_hint()

@@ -50,7 +50,7 @@ class Taker:
         while True:
             self.interrupts.check()
             try:
-                return self._take_once(replace)
+                taken = self._take_once(replace)
             except UnknownOutcomeError as error:
                 found = self._find_out(error)
                 if found is not None:
@@ -66,20 +66,26 @@ class Taker:
                     raise
                 self.run.progress.step(f"{self.target}: trying again: {error.message}")
                 patience.pause(self.interrupts)
+            else:
+                self._found(taken, acknowledged=True)
+                return taken
 
     def _take_once(self, replace: SnapshotId | None) -> CanisterSnapshot:
         self.book.note(step=Step.TAKING)
-        snapshot = self.target.driver.take_snapshot(
+        return self.target.driver.take_snapshot(
             self.target.canister_id,
             replace=replace,
             before_send=self.book.sending(CallKind.TAKE),
         )
-        self._found(snapshot, acknowledged=True)
-        return snapshot
 
     def _found(self, snapshot: CanisterSnapshot, *, acknowledged: bool) -> None:
-        self.book.settle(CallKind.TAKE, Outcome.EXECUTED)
-        self.book.note(step=Step.TAKEN, snapshot_id=snapshot.snapshot_id, acknowledged=acknowledged)
+        self.book.settle(
+            CallKind.TAKE,
+            Outcome.EXECUTED,
+            step=Step.TAKEN,
+            snapshot_id=snapshot.snapshot_id,
+            acknowledged=acknowledged,
+        )
 
     def _after_failure(self, error: BackupError) -> CanisterSnapshot | None:
         """A failure that is no lost answer; a program that failed may still have had it done."""

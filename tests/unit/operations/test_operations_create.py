@@ -30,6 +30,7 @@ from dfx_backup.model import (
     SentCall,
     SnapshotId,
 )
+from dfx_backup.operations.journal import Journal, JournalEntry, Step
 from dfx_backup.operations.locks import canister_lock, lock_path
 from dfx_backup.operations.pending import pending
 from dfx_backup.operations.plans import CreateOptions
@@ -617,3 +618,42 @@ def test_starting_is_tried_again_however_long_one_try_takes(
     monkeypatch.setattr(world.driver, "start", slow)
     assert create(world.run, world.target, PLAIN).outage_s > 900
     assert world.is_running
+
+
+@pytest.mark.parametrize("times", [1, 1000])
+@pytest.mark.parametrize("step", ["taken", "starting"])
+def test_a_disk_that_is_full_after_the_take_names_what_was_taken(
+    world: World, monkeypatch: pytest.MonkeyPatch, step: str, times: int
+) -> None:
+    """The canister is started all the same, and nobody has to look for the snapshot."""
+    write, left = Journal.write, times
+
+    def full(self: Journal, entry: JournalEntry) -> None:
+        nonlocal left
+        if left and (entry.step is Step(step) or left < times):
+            left -= 1
+            raise ProjectError("the journal can't be written: No space left on device")
+        write(self, entry)
+
+    monkeypatch.setattr(Journal, "write", full)
+    if step == "taken":
+        with pytest.raises(ProjectError, match="No space left") as caught:
+            create(world.run, world.target, PLAIN)
+        [snapshot] = world.ids
+        assert f"snapshot {snapshot} of chat was taken" in (caught.value.hint or "")
+        assert "runs again" in (caught.value.hint or "")
+    else:  # what must be done is done without a journal
+        assert create(world.run, world.target, PLAIN).snapshot.snapshot_id in world.ids
+    assert world.is_running
+    assert world.called("take_canister_snapshot") == 1
+    assert not world.journal_files
+
+
+def test_a_canister_that_stays_down_names_what_was_taken(world: World) -> None:
+    world.subnet.fail("start_canister", How.UNSENT, times=1000)
+
+    with pytest.raises(CanisterDownError) as caught:
+        create(world.run, world.target, PLAIN)
+
+    [snapshot] = world.ids
+    assert f"snapshot {snapshot} of chat was taken" in caught.value.message
