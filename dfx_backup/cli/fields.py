@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from dfx_backup.cli import text
 from dfx_backup.cli.output import Json, Report
 from dfx_backup.errors import IncompleteError
 from dfx_backup.model import CanisterRef, CanisterSnapshot, Network, NetworkId
 from dfx_backup.operations.plans import CyclesCheck
-from dfx_backup.transfer.terms import PageHash
+
+if TYPE_CHECKING:
+    from dfx_backup.transfer.terms import PageHash
 
 
 class Placed(Protocol):
@@ -158,7 +160,7 @@ def count(amount: int | None) -> str | None:
     return None if amount is None else str(amount)
 
 
-def pages(known: PageHash | None) -> Json:
+def pages(known: "PageHash | None") -> Json:
     """The hash of a file's pages, or nothing."""
     return None if known is None else {"bytes": known.page_bytes, "sha256": known.sha256}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfx_backup.errors import NetworkError
-from tests.fakes.memory_management import How
+from tests.fakes.memory_management import How, reject
 from tests.fakes.snapshot_folder import TAKEN, write_folder
 from tests.fakes.stage import Stage
 
@@ -162,7 +162,59 @@ def two_keys(stage: Stage) -> None:
     assert stage.run("key", "add", "--new-password-file", "other", *OPEN) == 0
 
 
+def chat_and_repository(stage: Stage) -> None:
+    empty_repository(stage)
+    stage.add("chat")
+
+
+def chat_and_mail(stage: Stage) -> None:
+    chat_and_repository(stage)
+    stage.add("mail", content=b"You have mail.")
+
+
+def changed_meanwhile_and_repository(stage: Stage) -> None:
+    empty_repository(stage)
+    changed_meanwhile(stage)
+
+
+def download_fails(stage: Stage) -> None:
+    error = reject(5, "IC0305", "no such snapshot")
+    stage.subnet.fail("read_canister_snapshot_data", How.REJECT, error=error)
+
+
+def chat_that_loses_its_snapshots(stage: Stage) -> None:
+    chat_and_repository(stage)
+    download_fails(stage)
+
+
+def unfinished(stage: Stage) -> None:
+    chat_that_loses_its_snapshots(stage)
+    assert stage.run(*CREATE) == 50
+
+
+def unfinished_set(stage: Stage) -> None:
+    chat_and_mail(stage)
+    download_fails(stage)
+    assert stage.run(*CREATE, "mail") == 50
+
+
+def a_backup(stage: Stage) -> None:
+    """A backup of a canister."""
+    chat_and_repository(stage)
+    assert stage.run(*CREATE) == 0
+
+
+def a_set(stage: Stage) -> None:
+    """Backups of two canisters that belong together."""
+    chat_and_mail(stage)
+    assert stage.run(*CREATE, "mail") == 0
+
+
 OPEN = ("--password-file", "password")
+CREATE = ("create", "chat", "--concurrency", "1", *OPEN)
+RESTORE = ("restore", "latest", "--yes", "--concurrency", "1", *OPEN)
+SET = "set:d065"
+"""How the id of the set of `a_set` begins."""
 IDS = ("4946", "459e")
 """How the ids of both backups begin."""
 KEY = "c37a"
@@ -170,6 +222,22 @@ KEY = "c37a"
 
 ENVELOPES = {
     "init": Case(argv=("init", *OPEN), prepare=repository),
+    "create": Case(argv=CREATE, prepare=chat_and_repository),
+    "create-dry-run": Case(argv=(*CREATE, "--dry-run"), prepare=chat_and_repository),
+    "create-set": Case(argv=(*CREATE, "mail"), prepare=chat_and_mail),
+    "create-goes-on": Case(argv=CREATE, prepare=unfinished),
+    "create-goes-on-dry-run": Case(argv=(*CREATE, "--dry-run"), prepare=unfinished),
+    "create-unfinished": Case(argv=CREATE, prepare=chat_that_loses_its_snapshots, code=50),
+    "create-partial": Case(argv=CREATE, prepare=changed_meanwhile_and_repository, code=3),
+    "create-refused": Case(argv=("create", "mail", *CREATE[2:]), prepare=unfinished_set, code=60),
+    "restore": Case(argv=(*RESTORE, "--settings"), prepare=a_backup),
+    "restore-dry-run": Case(argv=(*RESTORE, "--settings", "--dry-run"), prepare=a_backup),
+    "restore-unconfirmed": Case(argv=("restore", "latest", *OPEN), prepare=a_backup, code=60),
+    "restore-check-failed": Case(
+        argv=(*RESTORE, "--check", "/bin/false", "--rollback"), prepare=a_backup, code=40
+    ),
+    "restore-set": Case(argv=("restore", SET, *RESTORE[2:]), prepare=a_set),
+    "restore-set-dry-run": Case(argv=("restore", SET, *RESTORE[2:], "--dry-run"), prepare=a_set),
     "list": Case(argv=("list", *OPEN), prepare=two_backups),
     "list-too-old": Case(argv=("list", "--max-age", "1h", *OPEN), prepare=two_backups, code=3),
     "list-no-repository": Case(argv=("list", *OPEN), prepare=repository, code=10),
