@@ -218,11 +218,14 @@ class _Work:
         try:
             target = run.connector.canister(run, name, changes=not self._dry_run, restores=True)
         except (ProjectError, UsageError) as error:
-            if given is None:
+            if given is None and "network" in error.message.lower():
                 error.advise(f"{backup} is of network {network}; --network names another one")
             raise
         if given is None:
             require_own(backup, target)
+        if target.ref.name is None and target.canister_id == backup.canister_id:
+            ref = replace(target.ref, name=backup.canister_name)
+            target = replace(target, ref=ref)
         return target, run
 
 

@@ -99,7 +99,8 @@ Repository: `{repo}`
 
 An older state: `{program} list --canister {name}` shows the ids; name one instead of
 `{name}@latest`. `restore` shows what will be lost and asks, and keeps the present state in a safety
-snapshot.
+snapshot. Canisters that were backed up together: `{program} restore set:SET-ID`, all of them or
+none.
 
 ## The canister is gone, or its subnet is
 
