@@ -184,14 +184,17 @@ def unpin(run: Run, choice: RepositoryChoice, backup: BackupArgument) -> Report:
 
 
 def _owner(run: Run, canister: str) -> "Owner":
+    """Whose the folder is; a network whose key is known is not asked."""
+    from dfx_backup.cli.naming import named_canister
     from dfx_backup.operations.backup_import import Owner
 
-    target = run.connector.canister(run, canister, changes=False)
+    found = named_canister(run, canister) if run.session.connector is None else None
+    told = found or run.connector.canister(run, canister, changes=False)
     return Owner(
-        canister_id=target.canister_id,
-        canister_name=target.ref.name,
-        network_name=target.network.name,
-        network_id=target.network_id,
+        canister_id=told.ref.canister_id,
+        canister_name=told.ref.name,
+        network_name=told.network.name,
+        network_id=told.network_id,
     )
 
 

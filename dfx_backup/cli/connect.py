@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import cached_property
 
 from dfx_backup.cli import context, passwords, proxies
+from dfx_backup.cli.naming import named_network, named_project
 from dfx_backup.cli.session import Run
 from dfx_backup.drivers.agent import AgentDriver
 from dfx_backup.drivers.base import Driver
@@ -17,7 +18,7 @@ from dfx_backup.drivers.choose import Choice, Situation, choose_driver
 from dfx_backup.drivers.dfx import DfxDriver, DfxTool, probe_dfx
 from dfx_backup.drivers.features import icp_remark
 from dfx_backup.drivers.icp import IcpDriver, IcpPlace, probe_icp
-from dfx_backup.errors import RefusedError, UnreadableIdentityError
+from dfx_backup.errors import UnreadableIdentityError
 from dfx_backup.ic.identity import AnonymousIdentity, Identity
 from dfx_backup.ic.management import ManagementCanister
 from dfx_backup.ic.retry import NO_RETRY
@@ -28,23 +29,19 @@ from dfx_backup.operations.direct import Direct
 from dfx_backup.operations.doctor import Checks
 from dfx_backup.operations.pending import Pending
 from dfx_backup.operations.target import Target
-from dfx_backup.project.address import read_root_key
 from dfx_backup.project.canister_ids import all_canisters, resolve_canister
-from dfx_backup.project.discover import Project, ProjectKind, find_project
+from dfx_backup.project.discover import Project, ProjectKind
 from dfx_backup.project.identities import IdentityRef, IdentityTool, find_identity
 from dfx_backup.project.keys import load_identity
 from dfx_backup.project.networks import (
-    DEFAULT_NAME,
     MAINNET_NAME,
     Origin,
     define_network,
-    resolve_network,
 )
 
 _log = logging.getLogger(__name__)
 
 _NONCE_BYTES = 16
-_ICP_ENVIRONMENT = "ICP_ENVIRONMENT"
 
 
 class RealConnector:
@@ -143,35 +140,14 @@ class _Way:
     @cached_property
     def project(self) -> Project | None:
         """The user's project, or None outside of one."""
-        return find_project(self._run.surroundings.cwd, driver=self._run.shared.driver)
+        return named_project(self._run)
 
     @cached_property
     def network(self) -> Network:
         """The network that is meant."""
         if self._given is not None:
             return self._given
-        pinned = self._run.shared.root_key
-        return resolve_network(
-            self.project,
-            self._network_name(),
-            places=self._run.places,
-            root_key=None if pinned is None else read_root_key(pinned, "--root-key"),
-        )
-
-    def _network_name(self) -> str | None:
-        given = self._run.shared.network
-        if given is not None:
-            return given
-        name = "DFX_NETWORK"
-        if self.project and self.project.icp and self._run.surroundings.variable(_ICP_ENVIRONMENT):
-            name = _ICP_ENVIRONMENT
-        variable = self._run.surroundings.variable(name)
-        if self._restores and variable not in (None, DEFAULT_NAME):
-            raise RefusedError(
-                f"{name} is `{variable}`, but it does not decide where a state is overwritten",
-                hint=f"Add `--network {variable}` when that is what you mean.",
-            )
-        return variable
+        return named_network(self._run, self.project, restores=self._restores)
 
     @cached_property
     def choice(self) -> Choice:

@@ -8,9 +8,9 @@ from dfx_backup.cli import text
 from dfx_backup.cli.output import Json, Report
 from dfx_backup.errors import IncompleteError
 from dfx_backup.model import CanisterRef, CanisterSnapshot, Network, NetworkId
-from dfx_backup.operations.plans import CyclesCheck
 
 if TYPE_CHECKING:
+    from dfx_backup.operations.plans import CyclesCheck
     from dfx_backup.transfer.terms import PageHash
 
 
@@ -117,7 +117,7 @@ def taken(snapshot: CanisterSnapshot) -> str:
     return f"{moment(snapshot.taken_at_ns)}, {text.size(snapshot.size_bytes)}"
 
 
-def cycles_fields(check: CyclesCheck) -> dict[str, Json]:
+def cycles_fields(check: "CyclesCheck") -> dict[str, Json]:
     """Whether the balance is enough, as a script reads it."""
     return {
         "balance": count(check.balance),
@@ -129,7 +129,7 @@ def cycles_fields(check: CyclesCheck) -> dict[str, Json]:
     }
 
 
-def cycles_facts(check: CyclesCheck) -> tuple[tuple[str, str], ...]:
+def cycles_facts(check: "CyclesCheck") -> tuple[tuple[str, str], ...]:
     """Whether the balance is enough, as lines."""
     balance = "unknown" if check.balance is None else text.cycles(check.balance)
     if check.unknown:
@@ -140,7 +140,7 @@ def cycles_facts(check: CyclesCheck) -> tuple[tuple[str, str], ...]:
     return tuple(facts)
 
 
-def spending(check: CyclesCheck) -> tuple[str, ...]:
+def spending(check: "CyclesCheck") -> tuple[str, ...]:
     """What an operation takes from the balance, one sentence each."""
     return tuple(f"{label}: {fact}." for label, fact in cycles_facts(check))
 

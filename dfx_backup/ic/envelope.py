@@ -15,7 +15,6 @@ __all__ = ["CALL_EXPIRY_S", "Hashable", "Identity", "SignedRequest", "hash_of_ma
 CALL_EXPIRY_S = 240.0
 """Seconds for which a call can execute; the replica allows 300, and 30 for clocks that differ."""
 
-NONCE_BYTES = 16
 _REQUEST_DOMAIN = b"\x0aic-request"
 _NS = 1_000_000_000
 

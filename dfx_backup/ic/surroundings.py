@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dfx_backup.ic.envelope import NONCE_BYTES
+_NONCE_BYTES = 16
 
 
 def random_nonce() -> bytes:
     """Sixteen random bytes."""
-    return secrets.token_bytes(NONCE_BYTES)
+    return secrets.token_bytes(_NONCE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

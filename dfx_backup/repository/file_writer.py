@@ -114,16 +114,26 @@ class FileWriter:
             OSError: it can't be read, or has become shorter.
             StoreError: an upload failed.
         """
+        # Threads would take more of the processor than they win: most pages are stored already,
+        # and what is new is compressed while packs before it are hashed and written by others.
         step = IMPORT_PAGES * self._blob_size
+        buffer = bytearray(step)
         position = 0
         for first, end in _extents(handle, self.size, self._blob_size):
             if first > position:
-                self.skip(position, first - position)
+                self._skip_here(position, first - position)
             for offset in range(first, end, step):
-                self.write(offset, _read(handle, min(step, end - offset), offset))
+                self._raise_failure()
+                length = min(step, end - offset)
+                with memoryview(buffer) as view:
+                    _read_into(handle, view[:length], offset)
+                    self._hash.reserve(offset, length)
+                    self._enter(offset, buffer, length)
+                    # In order, so it is hashed at once and the buffer is free again.
+                    self._hash.offer(offset, view[:length])
             position = end
         if position < self.size:
-            self.skip(position, self.size - position)
+            self._skip_here(position, self.size - position)
 
     def finish(self) -> FileRecord:
         """Wait until all parts are stored or on their way; what the file is.
@@ -172,20 +182,31 @@ class FileWriter:
         if self._failure is not None:
             raise self._failure
 
+    def _skip_here(self, offset: int, length: int) -> None:
+        """Skip, and hash the zeros in this thread."""
+        self._hash.skip(offset, length)
+        self._hash.drain()
+
     def _store(self, offset: int, data: bytes | bytearray) -> None:
+        self._enter(offset, data, len(data))
+        self._hash.offer(offset, data)
+
+    def _enter(self, offset: int, data: bytes | bytearray, length: int) -> None:
+        """Note the ids of the blobs in the first bytes of `data`, and store those that are new."""
         size, zero, packs, content = self._blob_size, self._zero, self._packs, self.content
+        sha256 = hashlib.sha256
         view = memoryview(data)
         place = offset // size
-        for start in range(0, len(data), size):
-            page = view[start : start + size]
+        for start in range(0, length, size):
+            end = min(start + size, length)
             # Comparing is ten times as fast as hashing, and most pages differ in the first bytes.
-            if not data.startswith(zero if len(page) == size else self._tail, start):
-                blob_id = hashlib.sha256(page).digest()
+            if not data.startswith(zero if end - start == size else self._tail, start):
+                page = view[start:end]
+                blob_id = sha256(page).digest()
                 content[place] = blob_id
                 if packs.claim(BlobKind.DATA, blob_id):
                     packs.add_blob(BlobKind.DATA, blob_id, page)
             place += 1
-        self._hash.offer(offset, data)
 
     def _store_zeros(self) -> None:
         """Store the blobs of zeros, when the file has any."""
@@ -219,11 +240,10 @@ def _extents(handle: int, size: int, unit: int) -> Iterator[tuple[int, int]]:
         position = end
 
 
-def _read(handle: int, size: int, offset: int) -> bytes:
-    data = os.pread(handle, size, offset)
-    while len(data) < size:
-        more = os.pread(handle, size - len(data), offset + len(data))
-        if not more:
+def _read_into(handle: int, view: memoryview, offset: int) -> None:
+    done = 0
+    while done < len(view):
+        count = os.preadv(handle, [view[done:]], offset + done)
+        if not count:
             raise OSError(errno.EIO, "the file has become shorter while it was read")
-        data += more
-    return data
+        done += count

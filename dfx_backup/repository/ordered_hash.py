@@ -8,6 +8,8 @@ import hashlib
 import threading
 from collections.abc import Callable, Iterator
 
+from dfx_backup.repository.store import Buffer
+
 _ZEROS = bytes(1 << 20)
 
 LOOK_AHEAD_BYTES = 16 << 20
@@ -37,7 +39,7 @@ class NoHash:
             )
             self._held += length
 
-    def offer(self, _offset: int, data: bytes | bytearray) -> None:
+    def offer(self, _offset: int, data: Buffer) -> None:
         """Bring a part that was reserved."""
         with self._changed:
             self._held -= len(data)
@@ -82,7 +84,7 @@ class OrderedHash:
         self._hash = hashlib.sha256()
         self._frontier = self._taken = 0
         # A part without its bytes (None) is to be read again; a hole is its length.
-        self._waiting: dict[int, tuple[int, bytes | bytearray | None]] = {}
+        self._waiting: dict[int, tuple[int, Buffer | None]] = {}
         self._holes: set[int] = set()
         self._held = 0
         self._draining = False
@@ -104,7 +106,7 @@ class OrderedHash:
             self._held += length
             self._waiting[offset] = (length, None)
 
-    def offer(self, offset: int, data: bytes | bytearray) -> None:
+    def offer(self, offset: int, data: Buffer) -> None:
         """Bring a part that was reserved; hashes it and what waited for it when it is its turn."""
         with self._changed:
             behind = self._forgetful and offset != self._frontier
@@ -169,7 +171,7 @@ class OrderedHash:
             or self._held + length <= self._look_ahead
         )
 
-    def _ready(self) -> tuple[int, bytes | bytearray | None] | None:
+    def _ready(self) -> tuple[int, Buffer | None] | None:
         """The part at the frontier, when it is there; a hole has no bytes."""
         found = self._waiting.get(self._frontier)
         if found is None or (found[1] is None and self._frontier not in self._holes):
@@ -197,7 +199,7 @@ class OrderedHash:
             self._draining = False
             raise
 
-    def _take(self, length: int, data: bytes | bytearray | None) -> None:
+    def _take(self, length: int, data: Buffer | None) -> None:
         if data is None:
             self._zeros(length)
             return
