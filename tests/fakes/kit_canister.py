@@ -166,5 +166,6 @@ class KitCanister:
 def sha(data: bytes, chunk_size: int = MIB) -> list[bytes]:
     """SHA-256 of each chunk."""
     return [
-        hashlib.sha256(data[at : at + chunk_size]).digest() for at in range(0, len(data), chunk_size)
+        hashlib.sha256(data[at : at + chunk_size]).digest()
+        for at in range(0, len(data), chunk_size)
     ]

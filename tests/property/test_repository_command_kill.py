@@ -88,12 +88,14 @@ class Story:
         assert told["code"] in (0, -signal.SIGKILL), told
         self.killed += told["code"] != 0
         struck = self.seed
-        if chance.random() < 0.5:
+        at_once = chance.random() < 0.5
+        if at_once:
             self.judged()
         left = self.locks()
         next_ = self.bring()  # completes without help
         assert sum(LEFT in each for each in next_["warnings"]) == left
-        self.judged()
+        if not at_once:
+            self.judged()
         listed = {each["backup_id"] for each in self.run("list")["backups"]}
         assert set(before if work is IMPORT else before[-KEPT:]) <= listed
         for backup_id in listed - self.committed.keys():  # killed before it could be told
