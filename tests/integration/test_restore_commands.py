@@ -163,7 +163,7 @@ class TestOwnCanister:
 
         told = project.data("restore", backup, "--yes", code=50)
 
-        assert "need not send it again" in error(told)
+        assert "what was uploaded is kept" in error(told)
         assert project.read() == b"new"
         project.server.faults.reset()
         sent = project.server.faults.counters().calls.get("upload_canister_snapshot_data", 0)
