@@ -12,6 +12,7 @@ import io
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -98,6 +99,41 @@ def serve(folder: Path) -> None:
     keys.SCRYPT_N = 1 << 10
     for line in sys.stdin:
         print(json.dumps(run(folder, json.loads(line))), flush=True)
+
+
+class Commands:
+    """The other end: a process that runs command lines for a test.
+
+    Args:
+        folder: where they are typed; `judge/password` below it opens the repository `repo`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.fakes.command_child", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(Path.cwd())},
+        )
+
+    def run(self, *argv: str, **task: object) -> dict[str, Any]:
+        """How one command line ended."""
+        words = [*argv, "--json", "--repo", "repo", "--password-file", "judge/password"]
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({"argv": words, **task}) + "\n")
+        self._process.stdin.flush()
+        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return told
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._process.stdout.close()
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ PRUNE = ("forget", "--keep-last", "1", "--prune", "--max-unused", "0%", "--yes")
 MOST_WRITES = 40
 
 
-def faults(quick: Fault) -> list[object]:
+def faults(*quick: Fault) -> list[object]:
     """All kinds; the engine's own tests try them all the time, so here one is enough for that."""
     return [
-        pytest.param(each, marks=() if each is quick else pytest.mark.slow, id=each.value)
+        pytest.param(each, marks=() if each in quick else pytest.mark.slow, id=each.value)
         for each in (Fault.ERROR, Fault.SHORT, Fault.LOST, Fault.FULL)
     ]
 
@@ -113,7 +113,7 @@ def test_an_import_that_fails_costs_nothing_and_the_next_completes(
     assert 6 <= number <= MOST_WRITES
 
 
-@pytest.mark.parametrize("fault", faults(Fault.LOST))
+@pytest.mark.parametrize("fault", faults())
 def test_a_forget_and_prune_that_fails_costs_nothing_and_the_next_completes(
     desk: Desk, broken: Broken, fault: Fault
 ) -> None:

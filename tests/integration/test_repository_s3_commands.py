@@ -115,6 +115,7 @@ def test_a_server_that_refuses_is_told(tmp_path: Path) -> None:
         assert "other" in wrong["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.judge
 def test_restic_reads_what_the_commands_wrote_to_a_bucket(moto: str, tmp_path: Path) -> None:
     where = f"s3:{moto}/bucket/{uuid.uuid4().hex}"
