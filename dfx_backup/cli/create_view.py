@@ -145,7 +145,9 @@ def _numbers(result: BackupResult) -> Sequence[str]:
     outage = text.seconds(max(outages)) if outages else "unknown"
     if any(each.plan.goes_on for each in result.members):
         outage += ", in the run that took it"
-    if all(each.plan.take is None and not each.plan.goes_on for each in result.members):
+    if result.plan.leaves_stopped:
+        outage = "goes on: nothing was started"
+    elif all(each.plan.take is None and not each.plan.goes_on for each in result.members):
         outage = "none"
     level = min(each.level for each in all_)
     return text.facts(

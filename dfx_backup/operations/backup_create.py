@@ -38,6 +38,7 @@ from dfx_backup.operations.take_together import (
 )
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.operations.unfinished import Unfinished, UnfinishedBackups
+from dfx_backup.repository.reading import reading
 from dfx_backup.transfer.terms import TransferProgress
 
 
@@ -54,7 +55,8 @@ def plan_backup(
     """
     for member in members:
         refuse_pending(run, member.target)
-    return _plan(run, depot, members, options)[0]
+    with reading(depot.repository, run.progress):
+        return _plan(run, depot, members, options)[0]
 
 
 def create_backups(

@@ -167,7 +167,10 @@ def _require_room(depot: Depot) -> None:
     """
     if depot.folder is None:
         return
-    free = shutil.disk_usage(depot.folder).free
+    try:
+        free = shutil.disk_usage(depot.folder).free
+    except OSError:
+        return  # writing will tell
     if free < LEAST_ROOM_BYTES:
         raise RefusedError(
             f"the disk of repository {depot.text} has {free:,} bytes left, and"

@@ -9,6 +9,7 @@ from dfx_backup.operations.ledger import Ledger
 from dfx_backup.operations.locks import canister_lock
 from dfx_backup.operations.plans import DeletePlan, DeleteResult
 from dfx_backup.operations.target import Runtime, Target
+from dfx_backup.operations.unfinished import UnfinishedBackups
 
 
 def plan_delete(run: Runtime, target: Target, snapshot: SnapshotId) -> DeletePlan:
@@ -31,6 +32,10 @@ def plan_delete(run: Runtime, target: Target, snapshot: SnapshotId) -> DeletePla
     warnings: tuple[str, ...] = ()
     if len(snapshots) == 1:
         warnings = (f"It is the only snapshot of {target}.",)
+    left = UnfinishedBackups(run.state).read(target.key)
+    if left is not None and left.snapshot_id == found.snapshot_id:
+        told = "A backup of it is not finished, and can't be without it"
+        warnings = (*warnings, f"{told}: `{run.command('create', target)}` goes on with that.")
     return DeletePlan(
         canister=target.ref,
         network=target.network,

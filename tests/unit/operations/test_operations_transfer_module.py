@@ -6,7 +6,13 @@ import wasmtime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfx_backup.operations.wasm_module import HEARTBEAT, MAX_MODULE_BYTES, STUB_WASM64, exports
+from dfx_backup.operations.wasm_module import (
+    HEARTBEAT,
+    MAX_MODULE_BYTES,
+    STUB_WASM64,
+    candid_sections,
+    exports,
+)
 from dfx_backup.replica.wasmbin import read_module
 from tests.contract.replica_bench import note_wasm
 from tests.fakes.wat_canisters import proxy, scribe
@@ -74,3 +80,29 @@ def test_the_stub_is_a_module_with_a_64_bit_memory() -> None:
     wasmtime.Module.validate(wasmtime.Engine(config), STUB_WASM64)
 
     assert read_module(STUB_WASM64).is_wasm64
+
+
+def custom(name: bytes, content: bytes) -> bytes:
+    body = bytes([len(name)]) + name + content
+    return b"\0" + bytes([len(body)]) + body
+
+
+def test_candid_is_found_wherever_it_stands() -> None:
+    carried = (
+        STUB_WASM64
+        + custom(b"icp:private candid:args", b"(nat)")
+        + custom(b"icp:public candid:service", b"service : {}")
+        + custom(b"icp:public motoko:compiler", b"0.1")
+        + custom(b"candid:service", b"nobody's")
+    )
+    found = (("candid:args", "(nat)"), ("candid:service", "service : {}"))
+
+    assert candid_sections(carried) == found
+    assert candid_sections(gzip.compress(carried, mtime=0)) == found
+    assert candid_sections(note_wasm()) == ()
+
+
+@given(data=st.binary(max_size=64))
+def test_candid_of_anything_at_all(data: bytes) -> None:
+    candid_sections(data)
+    candid_sections(b"\0asm\x01\0\0\0" + data)
