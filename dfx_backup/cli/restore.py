@@ -165,7 +165,12 @@ class _Work:
         from dfx_backup.operations.backup_restore import plan_restore, restore
         from dfx_backup.operations.backups import Backups
 
-        found = find_backup(Backups.read(self._repository), name)
+        try:
+            found = find_backup(Backups.read(self._repository), name)
+        except UsageError as error:
+            if "--network" in (error.hint or ""):  # here it says where to, not where from
+                error.hint = "Name the backup by the beginning of its id: `list` shows them."
+            raise
         target, run = self._target(found, to)
         plan = plan_restore(run.runtime, self._repository, target, found, self._options)
         if self._dry_run:
@@ -265,7 +270,7 @@ def _check(run: Run, typed: str) -> "Check":
                 cwd=str(around.cwd),
             ).check()
         except ProgramFailedError as error:
-            last = error.hint or ""
+            last = " ".join(error.stderr_tail[-3:])
             ended = "" if error.status is None else f" with exit code {error.status}"
             raise ToolError(f"the check `{typed}` failed{ended}", hint=last or None) from None
         except BackupError as error:

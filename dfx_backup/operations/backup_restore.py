@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dfx_backup.errors import BackupError
+from dfx_backup.errors import BackupError, DamageError
 from dfx_backup.model import SnapshotId
 from dfx_backup.operations import snapshot_upload, transfers
 from dfx_backup.operations.backup_export import export_backup
 from dfx_backup.operations.backup_notes import NoteKind, write_notes
-from dfx_backup.operations.backup_restore_plan import load_options, plan_one, state_file
+from dfx_backup.operations.backup_restore_plan import PURPOSE, load_options, plan_one, state_file
 from dfx_backup.operations.backup_source import plan_backup
 from dfx_backup.operations.backups import Backup
 from dfx_backup.operations.interrupts import Interrupts
@@ -28,8 +28,8 @@ from dfx_backup.operations.transfer_plans import UploadOptions
 from dfx_backup.repository.reading import reading
 from dfx_backup.repository.repository import Repository
 from dfx_backup.transfer.terms import ReadBack, TransferProgress, UploadReport
+from dfx_backup.transfer.upload_state import remembered
 
-PURPOSE = "uploaded for a restore"
 LEVEL_RESTORED = 3
 """The backup was restored, read back whole and loaded."""
 
@@ -116,8 +116,15 @@ def upload(
         keep_state=True,
     )
     again = f"go on, with what has arrived, by the same `{run.program} restore` command"
-    with Interrupts() as interrupts, interrupts.deferred(), transfers.goes_on(again):
-        report = snapshot_upload.send(run, target, plan.upload, how, progress, interrupts)
+    try:
+        with Interrupts() as interrupts, interrupts.deferred(), transfers.goes_on(again):
+            report = snapshot_upload.send(run, target, plan.upload, how, progress, interrupts)
+    except DamageError as error:
+        begun = remembered(how.state)
+        if begun is not None:
+            command = run.command("snapshot delete", target, begun)
+            error.advise(f"nothing was stopped; what was uploaded of it goes with `{command}`")
+        raise
     snapshot_upload.own(run, target, report.snapshot_id, PURPOSE)
     return Uploaded(snapshot_id=report.snapshot_id, report=report)
 

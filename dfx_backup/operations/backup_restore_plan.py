@@ -7,6 +7,7 @@ from dfx_backup.errors import RefusedError, UsageError
 from dfx_backup.model import CanisterSnapshot, RunState, SnapshotId
 from dfx_backup.operations import cycles, folder_way, load_planning, preflight, upload_planning
 from dfx_backup.operations.backups import Backup
+from dfx_backup.operations.ledger import Ledger
 from dfx_backup.operations.load_planning import Added, LoadSource
 from dfx_backup.operations.plans import LoadOptions
 from dfx_backup.operations.recover import refuse_pending
@@ -15,7 +16,15 @@ from dfx_backup.operations.setting_changes import plan_settings
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.operations.transfer_plans import SnapshotUploadPlan
 from dfx_backup.transfer.upload_plan import UploadPlan
+from dfx_backup.transfer.upload_state import remembered
 
+PURPOSE = "uploaded for a restore"
+"""Of what is uploaded, in the list of our own snapshots."""
+
+_NO_SLOT = (
+    "delete one with `snapshot delete`: what is uploaded needs a slot, and the safety snapshot"
+    " another"
+)
 _STAY = "Settings, controllers, cycles"
 _TIMER = "global timer comes back"
 
@@ -73,6 +82,8 @@ def plan_one(
     refuse_pending(run, target)
     found = preflight.survey(target)
     state = state_file(run, target, backup, options)
+    if remembered(state) not in found.ids:
+        preflight.require_slot(target, found.snapshots, _NO_SLOT)
     upload = upload_planning.plan_sending(target, what, options.sending, state, found)
     balance = _require_way(target, upload)
     elsewhere = (backup.canister_id, backup.network_id) != (target.canister_id, target.network_id)
@@ -94,9 +105,24 @@ def plan_one(
         will_be_lost=load.will_be_lost,
     )
     _require_check(planned)
-    told = (*upload.warnings, *balance, *_warnings(planned, target, options))
+    left = _left_over(run, target, planned, found)
+    told = (*upload.warnings, *balance, *_warnings(planned, target, options), *left)
     return replace(
         planned, warnings=tuple(dict.fromkeys(told)), will_be_lost=_lost(planned, target)
+    )
+
+
+def _left_over(
+    run: Runtime, target: Target, plan: RestorePlan, found: preflight.Survey
+) -> tuple[str, ...]:
+    """Snapshots that other restores uploaded and did not delete again."""
+    return tuple(
+        f"Snapshot {own.snapshot_id} was uploaded by a restore that was not finished; when nobody"
+        f" goes on with it: `{run.command('snapshot delete', target, own.snapshot_id)}`."
+        for own in Ledger(run.state, target.key).read()
+        if own.purpose == PURPOSE
+        and own.snapshot_id in found.ids
+        and own.snapshot_id != plan.upload.resumes
     )
 
 

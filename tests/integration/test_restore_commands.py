@@ -136,8 +136,11 @@ class TestOwnCanister:
         told = project.data("restore", backup, "--yes", code=20)
 
         assert told["errors"][0]["code"] == "damage"
+        assert "nothing was stopped" in error(told)
         assert stops(project) == held
         assert project.read() == b"new"
+        [begun] = project.canister.snapshots
+        assert f"snapshot delete {project.canister_id} {begun.hex()}" in error(told)
         assert project.canister.status is RunState.RUNNING
 
     def test_a_missing_pack_is_known_before_anything_is_sent(self, project: RestoreProject) -> None:
@@ -188,6 +191,31 @@ class TestOwnCanister:
         project.data("snapshot", "create", "note")
         told = project.data("restore", backup, "--yes", "--skip-safety-snapshot", code=60)
         assert "10 snapshots" in error(told)
+        assert "--replace" not in error(told)
+
+    def test_what_another_restore_left_is_told(self, project: RestoreProject) -> None:
+        first, second = project.back_up(), project.back_up()
+        fault = RejectFault(reject_code=5, error_code="IC0408", message="no", times=-1)
+        project.server.faults.set(reject={"load_canister_snapshot": fault})
+        project.data("restore", first, "--yes", code=50)
+        project.server.faults.reset()
+
+        told = project.data("restore", second, "--dry-run")
+
+        assert any("was not finished" in each for each in told["warnings"])
+        again = project.data("restore", first, "--dry-run")
+        assert again["plan"]["resumes"]
+        assert not any("was not finished" in each for each in again["warnings"])
+
+    def test_the_safety_snapshot_may_replace_another(self, project: RestoreProject) -> None:
+        project.write(b"old")
+        backup = project.back_up()
+        taken = [project.data("snapshot", "create", "note")["snapshot_id"] for _ in range(9)]
+
+        told = project.data("restore", backup, "--yes", "--replace", taken[0])
+
+        left = {each.hex() for each in project.canister.snapshots}
+        assert left == {*taken[1:], told["safety_snapshot_id"]}
 
     def test_a_stopped_canister(self, project: RestoreProject) -> None:
         project.write(b"old")
