@@ -136,7 +136,7 @@ class TestOwnCanister:
         told = project.data("restore", backup, "--yes", code=20)
 
         assert told["errors"][0]["code"] == "damage"
-        assert "nothing was stopped" in error(told)
+        assert "othing was stopped" in error(told)
         assert stops(project) == held
         assert project.read() == b"new"
         [begun] = project.canister.snapshots
