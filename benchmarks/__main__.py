@@ -1,7 +1,8 @@
-"""Snapshot transfers side by side: dfx-backup, icp, and a window of three that stands for dfx."""
+"""Transfers beside icp and a stand-in for dfx, repositories beside restic."""
 
 import argparse
 import platform
+import shutil
 import signal
 import sys
 import tempfile
@@ -20,7 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="smaller images, fewer rounds")
     parser.add_argument("--only", action="append", choices=CASES, help="a case; repeatable")
     parser.add_argument("--out", type=Path, default=Path("build/bench"), help="folder of results")
-    parser.add_argument("--work", type=Path, help="folder for images and copies, 10 GB of room")
+    parser.add_argument("--work", type=Path, help="folder for images and copies, 20 GB of room")
     parser.add_argument("--no-bars", action="store_true", help="end with 0 when a bar is missed")
     return parser
 
@@ -31,6 +32,10 @@ def main() -> int:
     if platform.system() != "Linux" or not ICP.exists():
         print("error: it takes Linux, and icp: `make judges` installs it", file=sys.stderr)
         return 2
+    chosen = given.only or list(CASES)
+    if "repository" in chosen and shutil.which("restic") is None:
+        print("error: the case `repository` takes restic", file=sys.stderr)
+        return 2
     # A killed run, too, stops the replica and removes its images.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
@@ -40,7 +45,7 @@ def main() -> int:
     ):
         about = report.machine(stage.child([str(ICP), "--version"]).stdout.split()[-1])
         bench = Bench(stage, QUICK if given.quick else Sizes())
-        for name in given.only or CASES:
+        for name in chosen:
             CASES[name](bench)
     bars = judge(bench.results, quick=given.quick)
     text = report.to_text(about, bench.results, bars)

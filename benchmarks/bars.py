@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from benchmarks.bar import Bar
 from benchmarks.cases import IN_FLIGHT, LATENCY_S, Case, Results
 from benchmarks.peers import Icp, Ours, Run, WindowOfThree
+from benchmarks.repository_bars import judge_stored
 
 SLICE_BYTES = 2_000_000
 PEAK_MB = 80.0
@@ -16,34 +17,6 @@ SAME_PEAK = 1.15
 START_S = 0.3
 
 _OURS, _ICP, _THREE = Ours.name, Icp.name, WindowOfThree.name
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bar:
-    """A figure and its limit.
-
-    Attributes:
-        case: which case's.
-        what: the figure.
-        value: what was measured.
-        limit: what it is held against.
-        at_least: the value has to reach the limit; otherwise it must not be above it.
-        judged: enough was done for the figure to mean something.
-    """
-
-    case: str
-    what: str
-    value: float
-    limit: float
-    at_least: bool = False
-    judged: bool = True
-
-    @property
-    def passed(self) -> bool:
-        """Whether it holds; a figure that is missing passes nothing."""
-        if math.isnan(self.value) or math.isnan(self.limit):
-            return False
-        return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 def judge(results: Results, *, quick: bool) -> list[Bar]:
@@ -68,6 +41,7 @@ def judge(results: Results, *, quick: bool) -> list[Bar]:
             bars.append(_disk(case))
         bars.append(_peak(case))
     bars += _same_peak(cases)
+    bars += judge_stored(results.stored, quick=quick)
     return bars
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks import images, peers
 from benchmarks.images import Image
 from benchmarks.peers import Icp, Ours, Peer, Run, WindowOfThree
+from benchmarks.repositories import Peak, Step, Stored, compare, measure_huge, measure_peaks
 from benchmarks.stage import Stage
 
 LATENCY_S = 1.35
@@ -45,6 +46,11 @@ class Sizes:
         long_rounds: of a case whose rounds are long.
         long_round_s: seconds from which a round is long.
         starts: of each command of the case about starting.
+        stored: pages of the image that both programs store.
+        stored_rounds: of that.
+        distinct: GiB of the image without two pages alike.
+        holes: GiB of the one that is nearly all holes.
+        huge: GiB of the one that lies nowhere; 0 for none.
     """
 
     small: int = 256
@@ -56,6 +62,11 @@ class Sizes:
     long_rounds: int = 3
     long_round_s: float = 60.0
     starts: int = 15
+    stored: int = 8192
+    stored_rounds: int = 5
+    distinct: int = 8
+    holes: int = 64
+    huge: int = 512
 
 
 QUICK = Sizes(
@@ -68,6 +79,11 @@ QUICK = Sizes(
     long_rounds=1,
     long_round_s=10.0,
     starts=5,
+    stored=1024,
+    stored_rounds=1,
+    distinct=1,
+    holes=4,
+    huge=0,
 )
 """Too little to hold the rates at mainnet's shape against their bars: most is run-up and tail."""
 
@@ -113,10 +129,12 @@ class Results:
     Attributes:
         cases: by name.
         starts: in the order of the commands.
+        stored: of repositories.
     """
 
     cases: dict[str, Case] = field(default_factory=dict)
     starts: list[Start] = field(default_factory=list)
+    stored: Stored = field(default_factory=Stored)
 
 
 class Bench:
@@ -197,6 +215,24 @@ class Bench:
         _tell(run)
         self._stage.forget(image)
 
+    def repository(self) -> None:
+        """Two generations into a repository and back, beside restic."""
+        pages, rounds = self._sizes.stored, self._sizes.stored_rounds
+        _say(f"repository: {pages * images.PAGE >> 20} MiB, two generations")
+        for step in compare(self._stage, self.results.stored, pages=pages, rounds=rounds):
+            _tell_taken(f"{step.program} {step.step}", step)
+
+    def memory(self) -> None:
+        """The memory that large images take on their way into a repository and back."""
+        _say("memory: large images into a repository and back")
+        sizes, stored = self._sizes, self.results.stored
+        peaks = measure_peaks(self._stage, stored, large_gib=sizes.distinct, sparse_gib=sizes.holes)
+        for peak in peaks:
+            _tell_taken(peak.what, peak)
+        if sizes.huge:
+            peak = measure_huge(self._stage, stored, gib=sizes.huge)
+            _tell_taken(peak.what, peak)
+
     def _case(self, name: str, title: str) -> Case:
         _say(f"{name}: {title}")
         return self.results.cases.setdefault(name, Case(name=name, title=title))
@@ -244,6 +280,15 @@ def _tell(run: Run) -> None:
     )
 
 
+def _tell_taken(what: str, done: Step | Peak) -> None:
+    taken = done.finished
+    outcome = "" if done.whole else f"  NOT WHOLE: {taken.stderr[-300:]}"
+    _say(
+        f"  {what}: {taken.wall_s:.2f} s  CPU {taken.cpu_s:.2f} s"
+        f"  peak {taken.peak_mb:.0f} MB{outcome}"
+    )
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -255,4 +300,6 @@ CASES: Mapping[str, Callable[[Bench], None]] = {
     "faults": Bench.faults,
     "upload": Bench.upload,
     "sparse": Bench.sparse,
+    "repository": Bench.repository,
+    "memory": Bench.memory,
 }

@@ -3,13 +3,16 @@
 import json
 import os
 import platform
+import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.bars import Bar
+from benchmarks.bar import Bar
 from benchmarks.cases import Case, Results
 from benchmarks.peers import Run
+from benchmarks.repositories import STEPS, Peak, Step, Stored
+from benchmarks.repository_bars import OURS, RESTIC, added, cpu
 from dfx_backup import __version__
 
 _COLOURS = {"dfx-backup": "#2563a8", "icp": "#b5651d", "window of 3": "#6b7280"}
@@ -51,12 +54,48 @@ def to_text(about: dict[str, object], results: Results, bars: Sequence[Bar]) -> 
             f" | +{start.cpu_s:.3f} s | | |"
         )
     lines += ["", "MB/s are medians over whole processes, lowest and highest in brackets."]
+    lines += _stored_rows(results.stored)
     lines += ["", "| bar | measured | limit | |", "| --- | --- | --- | --- |"]
     for bar in bars:
         limit = f"{'≥' if bar.at_least else '≤'} {bar.limit:.4g}"
         verdict = "pass" if bar.passed else "MISSED" if bar.judged else "too little to judge"
         lines.append(f"| {bar.case}: {bar.what} | {bar.value:.4g} | {limit} | {verdict} |")
     return "\n".join(lines) + "\n"
+
+
+def _stored_rows(stored: Stored) -> Iterator[str]:
+    if stored.steps:
+        yield from ("", stored.versions, "")
+        yield "| repository | program | runs | CPU | wall | peak | bytes added |"
+        yield "| --- | --- | --- | --- | --- | --- | --- |"
+        for step in STEPS:
+            yield from (_stored_row(stored, program, step) for program in (OURS, RESTIC))
+        yield ""
+        yield f"The changed pages alone, by zstd at level 3: {stored.changed_zstd / 1e6:.3f} MB."
+    if stored.peaks:
+        yield from ("", "| memory | CPU | wall | peak |", "| --- | --- | --- | --- |")
+        for peak in stored.peaks:
+            taken = peak.finished
+            yield (
+                f"| {peak.what} | {taken.cpu_s:.1f} s | {taken.wall_s:.1f} s"
+                f" | {taken.peak_mb:.0f} MB |"
+            )
+
+
+def _stored_row(stored: Stored, program: str, step: str) -> str:
+    runs = [each for each in stored.steps if (each.program, each.step) == (program, step)]
+    seconds = sorted(each.finished.cpu_s for each in runs)
+    wall = statistics.median(each.finished.wall_s for each in runs)
+    cells = [
+        step,
+        program,
+        str(len(runs)),
+        f"{cpu(stored, program, step):.2f} s ({seconds[0]:.2f}-{seconds[-1]:.2f})",
+        f"{wall:.2f} s",
+        f"{max(each.finished.peak_mb for each in runs):.0f} MB",
+        f"{added(stored, program, step) / 1e6:.3f} MB",
+    ]
+    return "| " + " | ".join(cells) + " |"
 
 
 def _row(case: Case, peer: str, runs: Sequence[Run]) -> str:
@@ -90,6 +129,12 @@ def to_json(about: dict[str, object], results: Results, bars: Sequence[Bar]) -> 
         "machine": about,
         "cases": cases,
         "starts": [asdict(start) for start in results.starts],
+        "stored": {
+            "versions": results.stored.versions,
+            "changed_zstd": results.stored.changed_zstd,
+            "steps": [_taken(each) for each in results.stored.steps],
+            "peaks": [_taken(each) for each in results.stored.peaks],
+        },
         "bars": [asdict(bar) | {"passed": bar.passed} for bar in bars],
     }
     return json.dumps(found, indent=1) + "\n"
@@ -102,6 +147,10 @@ def _runs(case: Case) -> Iterator[Run]:
 
 def _fields(run: Run) -> dict[str, object]:
     """A run without what was printed, which names paths."""
+    return _taken(run)
+
+
+def _taken(run: Run | Step | Peak) -> dict[str, object]:
     found: dict[str, object] = asdict(run)
     taken = run.finished
     found["finished"] = {
