@@ -228,7 +228,10 @@ def test_one_that_fails_brings_all_back(project: BackupProject) -> None:
 # -- going on -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+)
 def test_a_run_that_was_ended_is_gone_on_with(
     project: BackupProject, number: signal.Signals
 ) -> None:

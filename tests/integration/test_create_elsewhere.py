@@ -1,0 +1,144 @@
+"""`create` into an object store, with faults at every write, and within its bounds of memory."""
+
+import os
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dfx_backup.operations.repository_access import Access
+from dfx_backup.replica.server import ReplicaServer
+from dfx_backup.repository import keys
+from dfx_backup.repository.check import check
+from dfx_backup.repository.subset import EVERYTHING
+from tests.fakes.backup_project import PAGE, READ, BackupProject, scattered
+from tests.fakes.faulty_store import Fault, FaultyStore
+from tests.fakes.moto_s3 import moto_s3
+
+ENVIRON = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+WINDOW = 50
+SMALL = 12
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReplicaServer]:
+    with ReplicaServer.start() as started:
+        yield started
+
+
+@pytest.fixture
+def project(
+    server: ReplicaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BackupProject]:
+    monkeypatch.setattr(keys, "SCRYPT_N", 1 << 10)
+    made = BackupProject(server, tmp_path)
+    yield made
+    made.close()
+
+
+def test_into_an_object_store(project: BackupProject) -> None:
+    project.fill("note", scattered(1, 60), pages=100)
+    with moto_s3("bucket") as url:
+        env = {**ENVIRON, "DFX_BACKUP_REPO": f"s3:{url}/bucket/{uuid.uuid4().hex}"}
+        project.envelope("init", env=env)
+        (backup,) = project.create("note", env=env)["backups"]
+        assert backup["stored_bytes"] > 60 * PAGE
+        assert project.create("note", env=env)["backups"][0]["new_bytes"] == 0
+        told = project.envelope("verify", "--read-data", env=env)["data"]
+        assert [each["level"] for each in told["backups"]] == [2, 2]
+
+
+class Faults:
+    """Wraps the store of every run that follows."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fault: tuple[Fault, int] | None = None
+        self.store: FaultyStore | None = None
+        original = Access.store
+
+        def store(access: Access) -> FaultyStore:
+            found = FaultyStore(original(access))
+            if self.fault is not None:
+                kind, first = self.fault
+                found.add("write", kind, first=first, times=1000)
+            self.store = found
+            return found
+
+        monkeypatch.setattr(Access, "store", store)
+
+    @property
+    def writes(self) -> int:
+        assert self.store is not None
+        return self.store.writes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [Fault.ERROR, Fault.FULL, Fault.LOST])
+def test_a_store_that_fails_from_any_write_on(
+    project: BackupProject, monkeypatch: pytest.MonkeyPatch, kind: Fault
+) -> None:
+    faults = Faults(monkeypatch)
+    project.fill("note", scattered(100, SMALL))
+    project.create("note")
+    writes = faults.writes
+    assert writes > 6
+    for number in range(1, writes + 1):
+        project.fill("note", scattered(number, SMALL))
+        expected = project.stable()
+        before = len(project.repository.snapshots())
+        stops = project.calls("stop_canister")
+        faults.fault = (kind, number)
+        code, told = project.run("create", "note", env=project.env)
+        faults.fault = None
+        assert code in (0, 11, 30), told
+        assert project.is_running()
+        committed = len(project.repository.snapshots()) > before
+        assert committed or code != 0
+        if not committed:
+            (backup,) = project.create("note")["backups"]
+            assert project.calls("stop_canister") <= stops + 1
+            assert project.files(backup["restic_id"])["stable_memory.bin"] == expected
+        assert project.state_files("journal") == []
+    assert check(project.repository, read_data=EVERYTHING).error() is None
+
+
+@pytest.mark.slow
+def test_memory_is_bounded_by_the_window(project: BackupProject) -> None:
+    """At most 80 MB, 4.5 MB for each slice in flight, and 150 bytes a page."""
+    pages = 6000
+    project.fill("note", scattered(1, pages, every=2), pages=pages)
+    project.server.faults.set(latency_by_method_s={READ: 0.5})
+    process = project.process("create", "note")
+    peak = 0
+
+    def look() -> None:
+        nonlocal peak
+        while process.poll() is None:
+            peak = max(peak, resident(process.pid))
+            time.sleep(0.02)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    told, _ = process.communicate(timeout=100)
+    watcher.join()
+    assert process.returncode == 0, told
+    assert '"window": 50' in told
+    assert 50e6 < peak < 80e6 + 4.5e6 * WINDOW + 150 * pages
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has, once it is the program that was started."""
+    try:
+        if b"dfx_backup" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return 0
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
