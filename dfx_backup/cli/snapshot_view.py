@@ -73,17 +73,18 @@ def listed(result: ListResult) -> Report:
             each.snapshot.snapshot_id,
             fields.moment(each.snapshot.taken_at_ns),
             text.size(each.snapshot.size_bytes),
-            "yes" if each.ours else "",
+            each.purpose or "",
         )
         for each in result.snapshots
     ]
     count = len(rows)
     left = f"{result.free_slots} of {count + result.free_slots} slots are free."
-    head = text.table(("SNAPSHOT", "TAKEN", "SIZE", "OURS"), rows) if rows else ()
+    head = text.table(("SNAPSHOT", "TAKEN", "SIZE", "PURPOSE"), rows) if rows else ()
     known = f"{fields.place(result)} has {count or 'no'} "
     lines = (*head, f"{known}{'snapshot' if count == 1 else 'snapshots'}; {left}")
     listed_fields = [
-        {**fields.snapshot_fields(each.snapshot), "ours": each.ours} for each in result.snapshots
+        {**fields.snapshot_fields(each.snapshot), "purpose": each.purpose}
+        for each in result.snapshots
     ]
     data: dict[str, Json] = {
         **fields.where(result),

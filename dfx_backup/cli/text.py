@@ -56,8 +56,8 @@ def size(count: int | None) -> str:
 
 
 def seconds(amount: float) -> str:
-    """Seconds with one decimal, such as `2.3 s`."""
-    return f"{amount:.1f} s"
+    """Seconds of an outage: `2.31 s`, and from ten on `12.3 s`."""
+    return f"{amount:.2f} s" if amount < 9.995 else f"{amount:.1f} s"
 
 
 def counted(number: int, what: str) -> str:

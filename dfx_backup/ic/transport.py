@@ -243,6 +243,14 @@ class Transport:
                 f"{base} shows a TLS certificate that is not trusted: {_reason(error)}",
                 sent=False,
                 final=True,
+                hint="Is the address right, and this machine's clock? A certificate authority of"
+                " your own is named with SSL_CERT_FILE.",
+            )
+        if isinstance(error, SSLError):
+            return TransportError(
+                f"{base} does not speak TLS as it should: {_reason(error)}",
+                sent=True,
+                hint="A local network is reached with http://, not https://.",
             )
         if isinstance(error, ReadTimeoutError):
             return TransportError(f"{base} did not answer in time", sent=True)

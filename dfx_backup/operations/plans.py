@@ -225,10 +225,10 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListedSnapshot:
-    """A snapshot and what we know of it; `ours` is the reason why we took it, or None."""
+    """A snapshot, and why we took it: None for one that is not recorded as ours."""
 
     snapshot: CanisterSnapshot
-    ours: str | None
+    purpose: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ def list_snapshots(run: Runtime, target: Target) -> ListResult:
         network_id=target.network_id,
         driver=target.driver.describe(),
         snapshots=tuple(
-            ListedSnapshot(snapshot=snapshot, ours=ours.get(snapshot.snapshot_id))
+            ListedSnapshot(snapshot=snapshot, purpose=ours.get(snapshot.snapshot_id))
             for snapshot in snapshots
         ),
         free_slots=max(0, MAX_SNAPSHOTS - len(snapshots)),

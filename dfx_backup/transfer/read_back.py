@@ -26,7 +26,8 @@ def checks(plan: UploadPlan, how: ReadBack, seed: int) -> Iterator[Check]:
     """What is read back.
 
     A sample holds the first and the last slice of every section, pages on both sides of borders of
-    zero runs, and by chance slices that were sent, places that were not, and chunks.
+    zero runs, and by chance slices that were sent, places that were not, and chunks. Where that
+    would be more than there is, all is read instead: each byte once.
 
     Args:
         plan: what was sent.
@@ -35,14 +36,26 @@ def checks(plan: UploadPlan, how: ReadBack, seed: int) -> Iterator[Check]:
     """
     if how is ReadBack.NONE:
         return
+    if how is ReadBack.ALL:
+        yield from _all(plan)
+        return
     rng = random.Random(seed)  # noqa: S311 # a sample, no secret
-    found: dict[tuple[object, ...], Check] = {}
-    for check in _all(plan) if how is ReadBack.ALL else _sample(plan, rng):
-        data, part = check
-        place = (part.hash,) if isinstance(part, WasmChunk) else (part.section, part.offset)
-        size = data.size if isinstance(part, WasmChunk) else part.size
-        found[*place, size] = check
-    yield from found.values()
+    found = {_key(check): check for check in _sample(plan, rng)}
+    if sum(_size(check) for check in found.values()) < sum(each.size for each in plan.sections):
+        yield from found.values()
+    else:
+        yield from _all(plan)
+
+
+def _key(check: Check) -> tuple[object, ...]:
+    part = check[1]
+    place = (part.hash,) if isinstance(part, WasmChunk) else (part.section, part.offset)
+    return (*place, _size(check))
+
+
+def _size(check: Check) -> int:
+    data, part = check
+    return data.size if isinstance(part, WasmChunk) else part.size
 
 
 def _all(plan: UploadPlan) -> Iterator[Check]:

@@ -98,10 +98,10 @@ def test_new_identities(icp: Icp, places: Places, tmp_path: Path) -> None:
     ids=["ed25519", "secp256k1", "p256"],
 )
 def test_imported_identities(
-    icp: Icp, places: Places, tmp_path: Path, algorithm: list[str]
+    icp: Icp, places: Places, tmp_path: Path, openssl: str, algorithm: list[str]
 ) -> None:
     key = tmp_path / "key.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", *algorithm, "-out", key], check=True)
+    subprocess.run([openssl, "genpkey", "-algorithm", *algorithm, "-out", key], check=True)
     secret = str(tmp_path / "password")
     for storage in (["plaintext"], ["password", "--storage-password-file", secret]):
         icp("identity", "import", storage[0], "--from-pem", str(key), "--storage", *storage)

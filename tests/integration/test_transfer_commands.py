@@ -384,8 +384,8 @@ class TestUpload:
 
         _, listed = project.run("snapshot", "list", "note")
 
-        ours = {each["snapshot_id"]: each["ours"] for each in listed["data"]["snapshots"]}
-        assert ours == {planted: None, told["data"]["snapshot_id"]: PURPOSE}
+        known = {each["snapshot_id"]: each["purpose"] for each in listed["data"]["snapshots"]}
+        assert known == {planted: None, told["data"]["snapshot_id"]: PURPOSE}
 
     def test_a_lost_answer_makes_no_second_snapshot(
         self, project: TransferProject, planted: SnapshotId

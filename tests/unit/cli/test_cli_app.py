@@ -56,7 +56,7 @@ def test_a_result_goes_to_stdout_and_steps_to_stderr(stage: Stage) -> None:
     stage.add("chat")
 
     assert stage.run("snapshot", "create", "chat") == 0
-    assert "Outage    2.5 s" in stage.stdout
+    assert "Outage    2.50 s" in stage.stdout
     assert stage.stderr.splitlines()[0] == "chat: stopping ..."
 
 

@@ -53,8 +53,12 @@ def test_sizes_use_binary_units(count: int | None, told: str) -> None:
     assert text.size(count) == told
 
 
-def test_seconds_have_one_decimal() -> None:
-    assert text.seconds(2.345) == "2.3 s"
+@pytest.mark.parametrize(
+    ("amount", "told"),
+    [(0.0, "0.00 s"), (2.345, "2.35 s"), (9.994, "9.99 s"), (9.996, "10.0 s"), (61.25, "61.2 s")],
+)
+def test_short_outages_have_two_decimals(amount: float, told: str) -> None:
+    assert text.seconds(amount) == told
 
 
 @pytest.mark.parametrize(

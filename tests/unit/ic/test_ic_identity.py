@@ -1,7 +1,6 @@
 """Identities: signatures, principals, and every PEM form that users have."""
 
 import base64
-import shutil
 import subprocess
 from collections.abc import Callable
 from hashlib import sha256
@@ -36,7 +35,7 @@ OIDS = {"secp256k1": "2b8104000a", "p256": "2a8648ce3d030107"}
 SCALAR = int.from_bytes(sha256(b"a key for tests").digest(), "big")
 SEED = sha256(b"a seed for tests").digest()
 PASSWORD = "correct horse"
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl here")
+needs_openssl = pytest.mark.usefixtures("openssl")
 
 
 def make_key(kind: str) -> PrivateKey:

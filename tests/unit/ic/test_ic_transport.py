@@ -1,9 +1,17 @@
+import contextlib
 import gc
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from dfx_backup.errors import NetworkError, ProjectError
 from dfx_backup.ic import root_keys
@@ -218,3 +226,54 @@ def test_a_wrong_root_key_is_refused(network: FakeNetwork, key: bytes) -> None:
     with pytest.raises(NetworkError, match="root key"):
         made.root_key()
     made.close()
+
+
+def self_signed(folder: Path) -> ssl.SSLContext:
+    """A server's side, with a certificate that nobody knows."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(tz=UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    secret = key.private_bytes(ser.Encoding.PEM, ser.PrivateFormat.PKCS8, ser.NoEncryption())
+    (folder / "all.pem").write_bytes(secret + made.public_bytes(ser.Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "all.pem")
+    return context
+
+
+def test_a_certificate_that_nobody_knows_is_told_with_what_to_do(tmp_path: Path) -> None:
+    context = self_signed(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                context.wrap_socket(connection, server_side=True).close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        endpoint = Endpoint.parse(f"https://127.0.0.1:{server.getsockname()[1]}")
+        transport = Transport(endpoint, timeout_s=5)
+        with pytest.raises(TransportError, match="not trusted") as caught:
+            transport.get("/x", within_s=5)
+        thread.join()
+        transport.close()
+    assert caught.value.final
+    assert "SSL_CERT_FILE" in (caught.value.hint or "")
+
+
+def test_tls_to_a_server_that_speaks_none_names_http(network: FakeNetwork) -> None:
+    transport = Transport(Endpoint.parse(network.url.replace("http:", "https:")), timeout_s=5)
+    with pytest.raises(TransportError, match="TLS") as caught:
+        transport.get("/x", within_s=5)
+    transport.close()
+    assert "http://" in (caught.value.hint or "")
