@@ -25,6 +25,7 @@ def backup_fields(backup: Backup) -> dict[str, Json]:
     return {
         "backup_id": backup.backup_id,
         "set_id": backup.set_id,
+        "set_lacks": list(backup.set_lacks),
         "restic_id": backup.snapshot.snapshot_id,
         "canister_id": backup.canister_id,
         "canister_name": backup.canister_name,
@@ -59,6 +60,7 @@ def listed(result: BackupList) -> Report:
             "strangers": result.strangers,
         },
         lines=(*(text.table(head, rows) if rows else ()), text.clean(last)),
+        warnings=_partial_sets(result.backups),
         errors=result.errors,
     )
 
@@ -203,6 +205,15 @@ def compared(result: BackupDiff) -> Report:
     return Report(data=data, lines=tuple(map(text.clean, lines)), warnings=result.warnings)
 
 
+def _partial_sets(backups: Sequence[Backup]) -> tuple[str, ...]:
+    """One sentence for each set that can't be restored whole."""
+    lacking = {each.set_id: each.set_lacks for each in backups if each.set_id and each.set_lacks}
+    return tuple(
+        f"Set {set_id[:8]} lacks the backups of {', '.join(lacks)}: it can't be restored whole."
+        for set_id, lacks in lacking.items()
+    )
+
+
 def _row(backup: Backup) -> tuple[str, ...]:
     details = backup.details
     level = str(backup.level) + (" pinned" if backup.pinned else "")
@@ -241,7 +252,8 @@ def _facts(backup: Backup, details: BackupDetails) -> Sequence[tuple[str, str]]:
         ("restic", backup.snapshot.snapshot_id[:8]),
     ]
     if backup.set_id:
-        found.append(("Set", backup.set_id))
+        lacks = f"; it lacks {', '.join(backup.set_lacks)}" if backup.set_lacks else ""
+        found.append(("Set", f"{backup.set_id}{lacks}"))
     if backup.tags:
         found.append(("Tags", ", ".join(backup.tags)))
     if details.ours_only:

@@ -164,9 +164,11 @@ class _Work:
         from dfx_backup.operations.backup_names import find_backup
         from dfx_backup.operations.backup_restore import plan_restore, restore
         from dfx_backup.operations.backups import Backups
+        from dfx_backup.repository.reading import reading
 
         try:
-            found = find_backup(Backups.read(self._repository), name)
+            with reading(self._repository, self._run.view):
+                found = find_backup(Backups.read(self._repository), name)
         except UsageError as error:
             if "--network" in (error.hint or ""):  # here it says where to, not where from
                 error.hint = "Name the backup by the beginning of its id: `list` shows them."
@@ -191,8 +193,11 @@ class _Work:
         from dfx_backup.operations.backup_names import find_set
         from dfx_backup.operations.backup_set import in_order, plan_set, restore_set
         from dfx_backup.operations.backups import Backups
+        from dfx_backup.repository.reading import reading
 
-        found = in_order(find_set(Backups.read(self._repository), name), name)
+        with reading(self._repository, self._run.view):
+            members = find_set(Backups.read(self._repository), name)
+        found = in_order(members, name)
         if to is not None and len(found) > 1:
             raise UsageError("--to names one canister, and the set has several")
         ways = [self._target(each, to) for each in found]

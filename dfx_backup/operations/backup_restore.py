@@ -223,7 +223,11 @@ def _go_back(
         return None
     run.progress.step(f"{target}: the check failed, going back to {safety}")
     back = LoadOptions(snapshot=safety, skip_safety_snapshot=True)
-    gone_back = load(run, target, back)
+    try:
+        gone_back = load(run, target, back)
+    except BackupError as error:
+        error.advise(f"this was to undo a restore, because {failure.message}")
+        raise
     failure.advise(f"{target} has its former state again, that of snapshot {safety}")
     return gone_back
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfx_backup.errors import RefusedError, UsageError
-from dfx_backup.model import CanisterSnapshot, RunState, SnapshotId
+from dfx_backup.model import CanisterSnapshot, Consistency, RunState, SnapshotId
 from dfx_backup.operations import cycles, folder_way, load_planning, preflight, upload_planning
 from dfx_backup.operations.backups import Backup
 from dfx_backup.operations.ledger import Ledger
@@ -25,6 +25,11 @@ _NO_SLOT = (
     "delete one with `snapshot delete`: what is uploaded needs a slot, and the safety snapshot"
     " another"
 )
+_LABELS = {
+    Consistency.NOT_CONSISTENT: "{backup} is not consistent: somebody had the canister running, or"
+    " changed it, while it was taken.",
+    Consistency.LIVE: "{backup} was taken live: calls that were outstanding then are not in it.",
+}
 _STAY = "Settings, controllers, cycles"
 _TIMER = "global timer comes back"
 
@@ -186,6 +191,9 @@ def _lost(plan: RestorePlan, target: Target) -> tuple[str, ...]:
 
 def _warnings(plan: RestorePlan, target: Target, options: RestoreOptions) -> list[str]:
     told = [each for each in plan.load.warnings if _holds(each, plan, options)]
+    label = plan.backup.details.consistency if plan.backup.details else None
+    if label in _LABELS:
+        told.append(_LABELS[label].format(backup=plan.backup))
     if plan.settings is not None:
         told.append("Cycles, logs and history stay as they are now.")
     if plan.elsewhere and plan.backup.network_id != target.network_id:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dfx_backup.errors import BackupError, DamageError, ProjectError, UsageError
@@ -43,6 +43,7 @@ class Backup:
         problem: why not.
         notes: verifications and pins.
         copies: further snapshot objects with the same `backup_id`: a retagging that was killed.
+        set_lacks: canisters of its set of which there is no backup: it can't be restored whole.
     """
 
     snapshot: SnapshotObject
@@ -50,6 +51,7 @@ class Backup:
     problem: BackupError | None = None
     notes: tuple[Note, ...] = ()
     copies: tuple[str, ...] = ()
+    set_lacks: tuple[str, ...] = ()
 
     @property
     def backup_id(self) -> str:
@@ -324,4 +326,17 @@ def _join(
             notes=tuple(note for note in notes if note.backup_id == backup.backup_id),
             copies=copies,
         )
-    return tuple(sorted(backups.values(), key=lambda each: (each.time, each.backup_id)))
+    members: dict[str | None, set[str]] = {}
+    for each in backups.values():
+        members.setdefault(each.set_id, set()).add(each.canister_id)
+    whole = (
+        each
+        if each.set_id is None or each.details is None
+        else replace(each, set_lacks=_lacking(each.details, members[each.set_id]))
+        for each in backups.values()
+    )
+    return tuple(sorted(whole, key=lambda each: (each.time, each.backup_id)))
+
+
+def _lacking(details: BackupDetails, here: set[str]) -> tuple[str, ...]:
+    return tuple(each for each in details.set_canisters if each not in here)

@@ -169,3 +169,15 @@ def test_killed_between_loads_and_recovered(pair: Pair) -> None:
     assert pair.run
     assert pair.said in (OLD, NEW)
     assert not list((pair.project.stage.state / "journal").glob("*.json"))
+
+
+def test_lists_tell_that_a_set_lacks_a_backup(pair: Pair) -> None:
+    _, third = pair.project.another()
+    set_id = pair.project.back_up_set(pair.project.canister_id, third, lacks=1)
+
+    told = pair.project.data("list")
+
+    assert [each["set_lacks"] for each in told["backups"]] == [[], [], [third]]
+    assert any(set_id[:8] in each and third in each for each in told["warnings"])
+    assert pair.project.run_text("show", told["backups"][-1]["backup_id"]) == 0
+    assert f"{set_id}; it lacks {third}" in pair.project.text
