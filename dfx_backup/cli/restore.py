@@ -233,7 +233,8 @@ class _Work:
             raise
         if given is None:
             require_own(backup, target)
-        if target.ref.name is None and target.canister_id == backup.canister_id:
+        own = (target.canister_id, target.network_id) == (backup.canister_id, backup.network_id)
+        if own and target.ref.name is None:
             ref = replace(target.ref, name=backup.canister_name)
             target = replace(target, ref=ref)
         return target, run
