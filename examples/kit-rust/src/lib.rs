@@ -14,6 +14,11 @@ const NOTES: MemoryId = MemoryId::new(0);
 const BALLAST: MemoryId = MemoryId::new(1);
 const PAGE: u64 = 65_536;
 
+/// The interface, where tools look for it.
+#[link_section = "icp:public candid:service"]
+#[used]
+static SERVICE: [u8; include_bytes!("../kit_rust.did").len()] = *include_bytes!("../kit_rust.did");
+
 thread_local! {
     static MANAGER: RefCell<MemoryManager<DefaultMemoryImpl>> =
         RefCell::new(MemoryManager::init(DefaultMemoryImpl::default()));
