@@ -140,6 +140,30 @@ class RejectError(NetworkError):
         self.error_code = error_code
 
 
+class EndpointError(NetworkError):
+    """A canister's own backup method answered with an error, or with less than it promises.
+
+    Attributes:
+        case: which error of the interface, such as `too_large`; `malformed` for an answer that is
+            none, `missing` where there is no such method.
+        detail: what came with it: a number of bytes, an offset, a text, or None.
+    """
+
+    code = "endpoint"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        case: str,
+        detail: int | str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.case = case
+        self.detail = detail
+
+
 class UnknownOutcomeError(NetworkError):
     """A call was sent and its answer was lost: it may have executed, or may still until it expires.
 
@@ -168,6 +192,12 @@ class RefusedError(BackupError):
 
     code = "refused"
     exit_code = 60
+
+
+class MovingError(RefusedError):
+    """A canister's memory never held still: no copy of it would be of one moment."""
+
+    code = "moving"
 
 
 class InterruptedRunError(BackupError):
