@@ -75,7 +75,7 @@ class Fields:
         """A text."""
         value = self._content.get(name)
         if not isinstance(value, str):
-            raise self.damaged(f"'{name}' is no text")
+            raise self.damaged(f"`{name}` is no text")
         return value
 
     def optional_text(self, name: str) -> str | None:
@@ -86,7 +86,7 @@ class Fields:
         """A whole number."""
         value = self._content.get(name)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise self.damaged(f"'{name}' is no whole number")
+            raise self.damaged(f"`{name}` is no whole number")
         return value
 
     def optional_whole(self, name: str) -> int | None:
@@ -97,16 +97,16 @@ class Fields:
         """A moment in seconds since the epoch."""
         value = self._content.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.damaged(f"'{name}' is no number")
+            raise self.damaged(f"`{name}` is no number")
         if not 0 <= value < 1e11:
-            raise self.damaged(f"'{name}' is out of range")
+            raise self.damaged(f"`{name}` is out of range")
         return float(value)
 
     def flag(self, name: str) -> bool:
         """A truth value."""
         value = self._content.get(name)
         if not isinstance(value, bool):
-            raise self.damaged(f"'{name}' is neither true nor false")
+            raise self.damaged(f"`{name}` is neither true nor false")
         return value
 
     def choice(self, name: str, kind: Callable[[str], T]) -> T:
@@ -115,13 +115,13 @@ class Fields:
         try:
             return kind(value)
         except ValueError as error:
-            raise self.damaged(f"'{name}' can't be '{value}'") from error
+            raise self.damaged(f"`{name}` can't be `{value}`") from error
 
     def texts(self, name: str) -> tuple[str, ...]:
         """A list of texts."""
         values = self._list(name)
         if not all(isinstance(value, str) for value in values):
-            raise self.damaged(f"'{name}' holds something else than texts")
+            raise self.damaged(f"`{name}` holds something else than texts")
         return tuple(values)
 
     def objects(self, name: str) -> "tuple[Fields, ...]":
@@ -143,5 +143,5 @@ class Fields:
     def _list(self, name: str) -> list[Any]:
         values = self._content.get(name)
         if not isinstance(values, list):
-            raise self.damaged(f"'{name}' is no list")
+            raise self.damaged(f"`{name}` is no list")
         return values

@@ -38,4 +38,4 @@ def _error(found: Finding) -> BackupError:
         (each for each in BackupError.__subclasses__() if each.exit_code == found.exit_code),
         BackupError,
     )
-    return family(f"the check '{found.name}' failed: {found.detail}", hint=found.advice)
+    return family(f"the check `{found.name}` failed: {found.detail}", hint=found.advice)

@@ -129,7 +129,8 @@ class Held:
             else:
                 return Moment()
         except CANNOT_ASK as error:
-            self._warn(f"The version of {target} could not be read: {error.message}.")
+            why = "was refused" if isinstance(error, RejectError) else "is not known"
+            self._warn(f"The status of {target} {why}, so nor is its version: {error.message}.")
             return Moment()
         return Moment(version=status.version, state=status.state, full=full)
 

@@ -103,6 +103,6 @@ def _described(path: Path, content: JournalEntry | BackupError) -> Pending:
         set_keys=content.set_keys,
         must_run=content.must_run,
         summary=f"A {content.kind} on canister {content.canister} (network"
-        f" {content.network.name}) was interrupted at step '{content.step}' on {began};"
+        f" {content.network.name}) was interrupted at step `{content.step}` on {began};"
         " `recover` finishes it.",
     )

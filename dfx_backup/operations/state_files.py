@@ -99,7 +99,7 @@ def read_versioned(
         raise damaged(path, "it is no JSON") from error
     fields = Fields(path, content, hint=_HINT)
     if fields.text("format") != kind:
-        raise damaged(path, f"its format is not '{kind}'")
+        raise damaged(path, f"its format is not `{kind}`")
     found = fields.whole("version")
     if found > version:
         raise ProjectError(

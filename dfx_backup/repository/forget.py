@@ -52,7 +52,7 @@ def forget(
     wanted = list(dict.fromkeys(snapshot_ids))
     for each in wanted:
         if len(each) != 64:
-            raise RefusedError(f"'{each}' is no whole id of a snapshot object")
+            raise RefusedError(f"`{each}` is no whole id of a snapshot object")
     if lock is None:
         with repository.lock(exclusive=True, progress=progress, wait_s=wait_s) as own:
             return _forget(repository, wanted, own)

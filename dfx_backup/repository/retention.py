@@ -44,12 +44,12 @@ class Span:
         whole = "".join(number + unit for number, unit in parts)
         if not parts or whole != text.strip() or len(set(units)) != len(units):
             raise UsageError(
-                f"'{text}' is no length of time",
+                f"`{text}` is no length of time",
                 hint="Write years, months, days and hours like 1y5m7d2h.",
             )
         span = cls(**{_SPAN_UNITS[unit]: int(number) for number, unit in parts})
         if not span:
-            raise UsageError(f"'{text}' is no time at all")
+            raise UsageError(f"`{text}` is no time at all")
         return span
 
     def __bool__(self) -> bool:
@@ -186,7 +186,7 @@ def _check_counts(policy: Policy) -> None:
     for name in ("last", "hourly", "daily", "weekly", "monthly", "yearly"):
         count = getattr(policy, name)
         if count < KEEP_ALL:
-            raise UsageError(f"'{name}' of the retention can't be {count}")
+            raise UsageError(f"`{name}` of the retention can't be {count}")
 
 
 def _protect(group: Sequence[BackupFacts], why: dict[str, list[str]]) -> None:

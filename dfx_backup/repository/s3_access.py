@@ -79,7 +79,7 @@ class S3Location:
 def _unreadable(text: str) -> UsageError:
     """The error for a location that can't be read."""
     return UsageError(
-        f"'{text}' is no location in S3",
+        f"`{text}` is no location in S3",
         hint="Write s3:https://host/bucket/prefix, such as s3:https://s3.amazonaws.com/mine/ic.",
     )
 
@@ -158,7 +158,7 @@ def _profile(environ: Mapping[str, str]) -> dict[str, str]:
             values |= content.get(section) or content.get(name or "default", {})
     if name and not values and not environ.get("AWS_ACCESS_KEY_ID"):
         raise StoreError(
-            f"AWS_PROFILE names '{name}', and no file of credentials knows that profile"
+            f"AWS_PROFILE names `{name}`, and no file of credentials knows that profile"
         )
     return values
 

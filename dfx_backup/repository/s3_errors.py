@@ -65,7 +65,7 @@ def _setting(text: str, code: str, location: S3Location) -> StoreError | None:
         )
     if code == "NoSuchBucket":
         return StoreError(
-            f"there is no bucket '{location.bucket}' at {location.endpoint}",
+            f"there is no bucket `{location.bucket}` at {location.endpoint}",
             hint="Create it first, or correct the location; this program creates no buckets.",
         )
     if code in _BAD_CREDENTIALS:
@@ -92,7 +92,7 @@ def _wrong_region(text: str, location: S3Location, access: S3Access) -> StoreErr
     used = access.region or location.region or "us-east-1"
     right = _found(_REGION, text)
     return StoreError(
-        f"bucket '{location.bucket}' is not in the region {used}",
+        f"bucket `{location.bucket}` is not in the region {used}",
         hint=f"Set AWS_REGION={right}." if right else "Set AWS_REGION to the bucket's region.",
     )
 

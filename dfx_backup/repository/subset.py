@@ -41,7 +41,7 @@ class PackSubset:
         if found := _BYTES.fullmatch(text):
             return cls(size=int(found[1]) * _UNITS[found[2]])
         raise UsageError(
-            f"'{text}' is no part of the data",
+            f"`{text}` is no part of the data",
             hint="Write 1/7 (the first of seven parts), 2.5% or 10G.",
         )
 

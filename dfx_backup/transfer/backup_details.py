@@ -177,13 +177,13 @@ def _settings(content: Mapping[str, Any], section: Fields) -> CanisterSettings |
 def _texts_by_name(content: object, section: Fields, what: str) -> tuple[tuple[str, str], ...]:
     pairs = content.items() if isinstance(content, dict) else ()
     if not isinstance(content, dict | None) or not all(isinstance(text, str) for _, text in pairs):
-        raise section.damaged(f"'{what}' is no object of texts")
+        raise section.damaged(f"`{what}` is no object of texts")
     return tuple(pairs)
 
 
 def _id(section: Fields, text: str) -> str:
     if len(text) != _ID_DIGITS or set(text) - _HEX:
-        raise section.damaged(f"'{text}' is no id of a backup or set")
+        raise section.damaged(f"`{text}` is no id of a backup or set")
     return text
 
 
@@ -192,7 +192,7 @@ def _amount(section: Fields, name: str) -> int | None:
     if text is None:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 60:
-        raise section.damaged(f"'{name}' is no amount")
+        raise section.damaged(f"`{name}` is no amount")
     return int(text)
 
 

@@ -111,7 +111,7 @@ def from_json(data: bytes, path: Path) -> BackupRecord:
         content = None
     fields = Fields(path, content, hint=_HINT)
     if fields.text("format") != FORMAT:
-        raise fields.damaged(f"its format is not '{FORMAT}'")
+        raise fields.damaged(f"its format is not `{FORMAT}`")
     version = fields.whole("version")
     if version != VERSION:
         raise ProjectError(

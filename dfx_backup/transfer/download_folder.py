@@ -83,7 +83,7 @@ class DownloadFolder:
             return
         header = self._journal.fields()
         if header.text("format") != _FORMAT or header.whole("version") != _VERSION:
-            raise header.damaged(f"it is no '{_FORMAT}' of version {_VERSION}")
+            raise header.damaged(f"it is no `{_FORMAT}` of version {_VERSION}")
         for name, wanted in _identity(self._what).items():
             found = header.text(name)
             if found != wanted:

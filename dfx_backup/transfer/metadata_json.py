@@ -151,17 +151,17 @@ class _Reader:
     def size(self, name: str) -> int:
         found = self._fields.whole(name)
         if not 0 <= found < 1 << 64:
-            raise self._fields.damaged(f"'{name}' is out of range")
+            raise self._fields.damaged(f"`{name}` is out of range")
         return found
 
     def values(self, name: str, *, optional: bool = False) -> list[Any]:
         found = self._content.get(name, [] if optional else None)
         if not isinstance(found, list):
-            raise self._fields.damaged(f"'{name}' is no list")
+            raise self._fields.damaged(f"`{name}` is no list")
         return found
 
     def bytes_(self, name: str, found: object) -> bytes:
-        complaint = self._fields.damaged(f"'{name}' is no list of bytes")
+        complaint = self._fields.damaged(f"`{name}` is no list of bytes")
         if not isinstance(found, list):
             raise complaint
         try:
@@ -184,7 +184,7 @@ class _Reader:
         try:
             return kind(found)
         except ValueError:
-            raise self._fields.damaged(f"'{name}' can't be {found!r}") from None
+            raise self._fields.damaged(f"`{name}` can't be {found!r}") from None
 
     def timer(self) -> GlobalTimer | None:
         found = self._content.get("global_timer")

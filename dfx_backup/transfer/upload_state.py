@@ -82,7 +82,7 @@ class UploadState:
         elif self._journal.header != header:
             fields = self._journal.fields()
             if fields.text("format") != _FORMAT:
-                raise fields.damaged(f"it is no '{_FORMAT}'")
+                raise fields.damaged(f"it is no `{_FORMAT}`")
             raise RefusedError(
                 f"{target.state} is of an unfinished upload to canister"
                 f" {fields.text('canister_id')} from another folder, or with other options",

@@ -189,7 +189,7 @@ def test_only_older_safety_snapshots_of_ours_are_deleted(world: World) -> None:
     assert second.deleted == (first.snapshot_id,)
     assert world.ids == [*foreign, good, second.safety.snapshot_id]
     listed = list_snapshots(world.run, world.target)
-    assert [one.ours is not None for one in listed.snapshots] == [False, False, False, True]
+    assert [one.purpose is not None for one in listed.snapshots] == [False, False, False, True]
     assert listed.free_slots == 6
 
 

@@ -50,7 +50,7 @@ def test_after_kill_9_every_command_can_tell_and_recover_finishes(world: World) 
     assert world.chat.state is RunState.STOPPED
     left = pending(world.state)
     assert "chat" in left[0].summary
-    assert "'taking'" in left[0].summary
+    assert "`taking`" in left[0].summary
     assert left[0].network == world.target.network
     with pytest.raises(RefusedError, match="finished first"):
         plan_create(world.run, world.target, CreateOptions())

@@ -119,7 +119,7 @@ def test_credentials_come_from_the_profiles_files(tmp_path: Path) -> None:
     work = S3Access.from_environment(home | {"AWS_PROFILE": "work"})
     assert (work.access_key, work.region) == ("w", "eu-west-1")
     assert S3Access.from_environment(home | ENVIRON | {"AWS_PROFILE": "work"}).access_key == "mykey"
-    with pytest.raises(StoreError, match="'play'"):
+    with pytest.raises(StoreError, match="`play`"):
         S3Access.from_environment(home | {"AWS_PROFILE": "play"})
     with pytest.raises(StoreError, match="can't be read"):
         S3Access.from_environment(home | {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no")})
@@ -203,7 +203,7 @@ def test_a_bucket_that_is_missing_is_no_missing_object(server: SloppyS3) -> None
         lambda store: list(store.list("data/")),
         lambda store: store.delete(NAME),
     ):
-        with pytest.raises(StoreError, match="no bucket 'other'") as caught:
+        with pytest.raises(StoreError, match="no bucket `other`") as caught:
             use(store_at(server, "other"))
         assert caught.value.exit_code == 30
 

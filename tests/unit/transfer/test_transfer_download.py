@@ -374,7 +374,7 @@ def test_a_killed_begin_is_taken_for_an_empty_folder(slices: MemorySlices, tmp_p
 
 def test_a_journal_of_something_else_is_damage(slices: MemorySlices, tmp_path: Path) -> None:
     (tmp_path / JOURNAL_NAME).write_bytes(b'{"format":"dfx-backup upload","version":1}\n')
-    with pytest.raises(DamageError, match="is no 'dfx-backup download'"):
+    with pytest.raises(DamageError, match="is no `dfx-backup download`"):
         download(slices, plant(slices), tmp_path, resume=True)
 
 
