@@ -1,16 +1,19 @@
 """Backups as text and as fields of `data`."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dfx_backup.cli import fields, text
 from dfx_backup.cli.output import Json, Report
-from dfx_backup.operations.backup_diff import BackupDiff, Change, FileDiff
-from dfx_backup.operations.backup_export import ExportResult
-from dfx_backup.operations.backup_import import ImportResult
-from dfx_backup.operations.backups import Backup
-from dfx_backup.operations.listing import BackupList
 from dfx_backup.transfer.backup_details import BackupDetails, settings_to_json
 from dfx_backup.transfer.terms import FileRecord
+
+if TYPE_CHECKING:
+    from dfx_backup.operations.backup_diff import BackupDiff, FileDiff
+    from dfx_backup.operations.backup_export import ExportResult
+    from dfx_backup.operations.backup_import import ImportResult
+    from dfx_backup.operations.backups import Backup
+    from dfx_backup.operations.listing import BackupList
 
 _MOST_RANGES = 1000
 """Ranges of a file that JSON lists; the rest are counted."""
@@ -19,7 +22,7 @@ _SHADES = " .:+#"
 """From nothing changed to everything."""
 
 
-def backup_fields(backup: Backup) -> dict[str, Json]:
+def backup_fields(backup: "Backup") -> dict[str, Json]:
     """A backup as lists tell it."""
     details = backup.details
     return {
@@ -44,7 +47,7 @@ def backup_fields(backup: Backup) -> dict[str, Json]:
     }
 
 
-def listed(result: BackupList) -> Report:
+def listed(result: "BackupList") -> Report:
     """`list`."""
     rows = [_row(each) for each in result.backups]
     head = ("BACKUP", "TAKEN", "CANISTER", "SIZE", "NEW", "STORED", "LEVEL", "PROMISE", "TAGS")
@@ -65,7 +68,7 @@ def listed(result: BackupList) -> Report:
     )
 
 
-def shown(backup: Backup) -> Report:
+def shown(backup: "Backup") -> Report:
     """`show`."""
     assert backup.record is not None  # one that can't be read is an error
     details, identity = backup.details, backup.record.identity
@@ -97,7 +100,7 @@ def shown(backup: Backup) -> Report:
     return Report(data=data, lines=lines)
 
 
-def imported(result: ImportResult, repository: str) -> Report:
+def imported(result: "ImportResult", repository: str) -> Report:
     """`import`."""
     record, details = result.record, result.record.backup
     assert details is not None  # it was made by us
@@ -135,7 +138,7 @@ def imported(result: ImportResult, repository: str) -> Report:
     return Report(data=data, lines=lines, warnings=result.warnings)
 
 
-def exported(result: ExportResult) -> Report:
+def exported(result: "ExportResult") -> Report:
     """`export`."""
     backup = result.backup
     lines = text.facts(
@@ -161,7 +164,7 @@ def exported(result: ExportResult) -> Report:
     return Report(data=data, lines=lines, warnings=(warning,) if only else ())
 
 
-def pinned(backup: Backup, *, pin: bool, changed: bool) -> Report:
+def pinned(backup: "Backup", *, pin: bool, changed: bool) -> Report:
     """`pin` and `unpin`."""
     told = "is kept for ever" if pin else "is not kept for ever"
     line = f"{backup} {told}{'' if changed else ', as before'}."
@@ -169,8 +172,10 @@ def pinned(backup: Backup, *, pin: bool, changed: bool) -> Report:
     return Report(data=data, lines=(text.clean(line),))
 
 
-def compared(result: BackupDiff) -> Report:
+def compared(result: "BackupDiff") -> Report:
     """`diff`."""
+    from dfx_backup.operations.backup_diff import Change
+
     rows = [
         (
             each.name,
@@ -205,7 +210,7 @@ def compared(result: BackupDiff) -> Report:
     return Report(data=data, lines=tuple(map(text.clean, lines)), warnings=result.warnings)
 
 
-def _partial_sets(backups: Sequence[Backup]) -> tuple[str, ...]:
+def _partial_sets(backups: "Sequence[Backup]") -> tuple[str, ...]:
     """One sentence for each set that can't be restored whole."""
     lacking = {each.set_id: each.set_lacks for each in backups if each.set_id and each.set_lacks}
     return tuple(
@@ -214,7 +219,7 @@ def _partial_sets(backups: Sequence[Backup]) -> tuple[str, ...]:
     )
 
 
-def _row(backup: Backup) -> tuple[str, ...]:
+def _row(backup: "Backup") -> tuple[str, ...]:
     details = backup.details
     level = str(backup.level) + (" pinned" if backup.pinned else "")
     return (
@@ -230,7 +235,7 @@ def _row(backup: Backup) -> tuple[str, ...]:
     )
 
 
-def _facts(backup: Backup, details: BackupDetails) -> Sequence[tuple[str, str]]:
+def _facts(backup: "Backup", details: BackupDetails) -> Sequence[tuple[str, str]]:
     pin = ", pinned" if backup.pinned else ""
     outage = "unknown" if details.outage_s is None else text.seconds(details.outage_s)
     controllers = details.settings.controllers if details.settings else None
@@ -261,11 +266,11 @@ def _facts(backup: Backup, details: BackupDetails) -> Sequence[tuple[str, str]]:
     return found
 
 
-def _tool(backup: Backup) -> str:
+def _tool(backup: "Backup") -> str:
     return "" if backup.record is None else backup.record.identity.tool
 
 
-def _place(backup: Backup) -> str:
+def _place(backup: "Backup") -> str:
     return text.place(backup.canister_name, backup.canister_id, backup.network_name)
 
 
@@ -297,7 +302,7 @@ def _hash_text(file: FileRecord) -> str:
     return f"{file.pages.sha256[:16]} (of its pages)"
 
 
-def _diff_fields(diff: FileDiff) -> dict[str, Json]:
+def _diff_fields(diff: "FileDiff") -> dict[str, Json]:
     return {
         "name": diff.name,
         "change": diff.change.value,
@@ -313,7 +318,7 @@ def _diff_fields(diff: FileDiff) -> dict[str, Json]:
     }
 
 
-def _ranges_text(diff: FileDiff) -> str:
+def _ranges_text(diff: "FileDiff") -> str:
     shown = [
         str(each.first) if each.count == 1 else f"{each.first}-{each.first + each.count - 1}"
         for each in diff.ranges[:_SHOWN_RANGES]
@@ -322,7 +327,7 @@ def _ranges_text(diff: FileDiff) -> str:
     return ", ".join(shown) + (f" and {left} more" if left else "")
 
 
-def _map_text(diff: FileDiff) -> str:
+def _map_text(diff: "FileDiff") -> str:
     last = len(_SHADES) - 1
     return "".join(
         _SHADES[0 if not share else min(last, 1 + int(share * (last - 1)))] for share in diff.map

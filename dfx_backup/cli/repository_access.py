@@ -8,9 +8,6 @@ from pathlib import Path
 from dfx_backup.cli.passwords import read_password
 from dfx_backup.cli.repository_options import REPOSITORY_VARIABLE, RepositoryChoice
 from dfx_backup.cli.session import Run
-from dfx_backup.drivers.environment import require
-from dfx_backup.drivers.process import ProgramFailedError
-from dfx_backup.drivers.process import run as run_program
 from dfx_backup.errors import ToolError, UsageError, WrongKeyError
 from dfx_backup.operations.repository_access import Access, choose_location
 from dfx_backup.project.settings import find_settings
@@ -132,6 +129,10 @@ class RepositoryPassword:
         return self._ask(what, new=new)
 
     def _of_command(self, command: str) -> str:
+        from dfx_backup.drivers.environment import require
+        from dfx_backup.drivers.process import ProgramFailedError
+        from dfx_backup.drivers.process import run as run_program
+
         option = f"{self._prefix}password-command"
         around = self._run.surroundings
         try:

@@ -2,10 +2,13 @@
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dfx_backup.ic.candid import Value
 from dfx_backup.ic.principal import Principal
 from dfx_backup.model import CanisterStatus, RunState
+
+if TYPE_CHECKING:
+    from dfx_backup.ic.candid import Value
 
 _NUMBERS = (
     "compute_allocation",
@@ -89,7 +92,7 @@ class FullStatus:
     settings: CanisterSettings
 
 
-def status_from_candid(found: Value) -> FullStatus:
+def status_from_candid(found: "Value") -> FullStatus:
     """Status and settings out of the decoded reply (`management_types.STATUS`)."""
     settings = settings_from_candid(found["settings"])
     hash_ = found["module_hash"]
@@ -108,7 +111,7 @@ def status_from_candid(found: Value) -> FullStatus:
     return FullStatus(status=status, settings=settings)
 
 
-def settings_from_candid(found: Value) -> CanisterSettings:
+def settings_from_candid(found: "Value") -> CanisterSettings:
     """Settings out of a decoded record (`management_types.SETTINGS`)."""
     controllers, variables = found["controllers"], found["environment_variables"]
     return CanisterSettings(
@@ -123,7 +126,7 @@ def settings_from_candid(found: Value) -> CanisterSettings:
     )
 
 
-def settings_to_candid(settings: CanisterSettings) -> dict[str, Value]:
+def settings_to_candid(settings: CanisterSettings) -> "dict[str, Value]":
     """The record that `update_settings` and `create_canister` take.
 
     Raises:
@@ -146,7 +149,7 @@ def settings_to_candid(settings: CanisterSettings) -> dict[str, Value]:
     return record
 
 
-def _visibility(found: Value) -> Visibility | None:
+def _visibility(found: "Value") -> Visibility | None:
     if found is None:
         return None
     audience, viewers = found

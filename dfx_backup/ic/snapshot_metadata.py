@@ -2,9 +2,12 @@
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dfx_backup.errors import NetworkError
-from dfx_backup.ic.candid import Value
+
+if TYPE_CHECKING:
+    from dfx_backup.ic.candid import Value
 
 
 class GlobalKind(enum.StrEnum):
@@ -88,7 +91,7 @@ class SnapshotMetadata:
     hook_status: HookStatus | None
 
 
-def from_candid(found: Value) -> SnapshotMetadata:
+def from_candid(found: "Value") -> SnapshotMetadata:
     """Metadata out of the decoded reply (`management_types.METADATA`)."""
     source, timer, hook = (
         found[name] for name in ("source", "global_timer", "on_low_wasm_memory_hook_status")
@@ -111,7 +114,7 @@ def from_candid(found: Value) -> SnapshotMetadata:
     )
 
 
-def to_candid(metadata: SnapshotMetadata) -> dict[str, Value]:
+def to_candid(metadata: SnapshotMetadata) -> "dict[str, Value]":
     """The fields of `upload_canister_snapshot_metadata`; the system sets the others itself.
 
     Raises:

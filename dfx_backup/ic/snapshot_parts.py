@@ -3,10 +3,12 @@
 import enum
 import hashlib
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from dfx_backup.errors import NetworkError
-from dfx_backup.ic.candid import Value
+
+if TYPE_CHECKING:
+    from dfx_backup.ic.candid import Value
 
 
 class Section(enum.StrEnum):
@@ -31,7 +33,7 @@ class Slice:
     offset: int
     size: int
 
-    def to_candid(self) -> Value:
+    def to_candid(self) -> "Value":
         """The variant that names it."""
         return (self.section.value, {"offset": self.offset, "size": self.size})
 
@@ -57,7 +59,7 @@ class WasmChunk:
 
     hash: bytes
 
-    def to_candid(self) -> Value:
+    def to_candid(self) -> "Value":
         """The variant that names it."""
         return ("wasm_chunk", {"hash": self.hash})
 
@@ -87,7 +89,7 @@ class UploadPlace:
     section: Section | None
     offset: int = 0
 
-    def to_candid(self) -> Value:
+    def to_candid(self) -> "Value":
         """The variant that names it."""
         if self.section is None:
             return ("wasm_chunk", None)

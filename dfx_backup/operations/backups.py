@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dfx_backup.errors import BackupError, DamageError, ProjectError, UsageError
 from dfx_backup.model import CanisterId, Consistency, NetworkId
@@ -19,7 +20,6 @@ from dfx_backup.operations.backup_notes import (
 )
 from dfx_backup.repository.layout import BlobKind, ObjectKind, list_objects
 from dfx_backup.repository.repository import Repository
-from dfx_backup.repository.retention import BackupFacts
 from dfx_backup.repository.snapshots import SnapshotObject
 from dfx_backup.repository.store import MissingObjectError, StoreError
 from dfx_backup.repository.trees import Tree
@@ -27,6 +27,9 @@ from dfx_backup.repository.writer import BackupMeta
 from dfx_backup.transfer import backup_json
 from dfx_backup.transfer.backup_details import BackupDetails
 from dfx_backup.transfer.backup_json import BACKUP_NAME, BackupRecord
+
+if TYPE_CHECKING:
+    from dfx_backup.repository.retention import BackupFacts
 
 _READERS = 8
 """Manifests that are read at a time: two requests each, which take long over a network."""
@@ -125,9 +128,13 @@ class Backup:
         notes = (note.snapshot_id for note in self.notes)
         return (self.snapshot.snapshot_id, *self.copies, *notes)
 
-    def facts(self) -> BackupFacts:
+    def facts(self) -> "BackupFacts":
         """What retention needs to know."""
         from datetime import UTC, datetime  # noqa: PLC0415 - retention alone
+
+        from dfx_backup.repository.retention import (  # noqa: PLC0415 - the same
+            BackupFacts,
+        )
 
         return BackupFacts(
             id=self.backup_id,

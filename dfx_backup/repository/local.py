@@ -42,6 +42,8 @@ class LocalStore(ObjectStore):
         root: the directory; made when the first object is written.
     """
 
+    longest_read = 1 << 20  # what stays in the processor's cache
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self._numbers = itertools.count()

@@ -19,13 +19,11 @@ _WINDOW = 1 << 15
 """Blobs that are planned together: 2 GiB of a file."""
 _GAP_BYTES = 64 << 10
 """Unwanted bytes between two blobs that are read rather than asked around."""
-_LONGEST_BYTES = 16 << 20
-"""A request ends with the blob that exceeds this."""
 _WHOLE_SHARE = 3
 """When more than this part of a pack is wanted, all from the first to the last is read."""
 
 Visit = Callable[[int, bytes], None]
-"""Given a position in the file and the bytes there; called by several threads, in any order."""
+"""Given a position in the file and the bytes there; called in any order, by one thread."""
 
 
 class _Wanted(NamedTuple):
@@ -77,13 +75,15 @@ class Reader:
             DamageError: something is not what was written.
         """
         with ThreadPoolExecutor(self._workers, thread_name_prefix="read") as pool:
-            running: deque[Future[None]] = deque()
+            # Others only wait for the store: to open blobs in several threads wins no time.
+            coming: deque[tuple[list[_Wanted], Future[bytes]]] = deque()
             for group in self._plan(node):
-                if len(running) > self._workers:
-                    running.popleft().result()
-                running.append(pool.submit(self._read, group, visit))
-            for future in running:
-                future.result()
+                coming.append((group, pool.submit(self._fetch, group)))
+                if len(coming) > self._workers:
+                    first, data = coming.popleft()
+                    self._open(first, data.result(), visit)
+            for group, data in coming:
+                self._open(group, data.result(), visit)
 
     def read_range(self, node: Node, offset: int, length: int) -> bytes:
         """A part of a file.
@@ -102,8 +102,8 @@ class Reader:
             result[start - offset : end - offset] = data[start - position : end - position]
 
         wanted = sorted(self._within(node, offset, offset + length))
-        for group in _groups(wanted, self._pack_end):
-            self._read(group, keep)
+        for group in self._groups(wanted):
+            self._open(group, self._fetch(group), keep)
         return bytes(result)
 
     def data_ranges(self, node: Node) -> Iterator[tuple[int, int]]:
@@ -127,9 +127,9 @@ class Reader:
         for each in self._all(node):
             wanted.append(each)
             if len(wanted) >= _WINDOW:
-                yield from _groups(sorted(wanted), self._pack_end)
+                yield from self._groups(sorted(wanted))
                 wanted.clear()
-        yield from _groups(sorted(wanted), self._pack_end)
+        yield from self._groups(sorted(wanted))
 
     def _all(self, node: Node) -> Iterator[_Wanted]:
         """All blobs of a file but the pages of zeros.
@@ -178,16 +178,32 @@ class Reader:
     def _place(self, blob_id: bytes) -> BlobPlace:
         return self._repository.find_blob(BlobKind.DATA, blob_id)
 
-    def _pack_end(self, number: int) -> int:
-        return self._repository.index.pack_end(number)
+    def _groups(self, wanted: list[_Wanted]) -> Iterator[list[_Wanted]]:
+        """Cut sorted blobs into what one request reads."""
+        repository, start = self._repository, 0
+        while start < len(wanted):
+            pack = wanted[start].place.pack
+            end = start
+            while end < len(wanted) and wanted[end].place.pack == pack:
+                end += 1
+            pack_end = repository.index.pack_end(pack)
+            yield from _requests(wanted[start:end], pack_end, repository.store.longest_read)
+            start = end
 
-    def _read(self, group: list[_Wanted], visit: Visit) -> None:
-        """Read blobs of one pack that lie near each other."""
-        repository = self._repository
+    def _fetch(self, group: list[_Wanted]) -> bytes:
+        """The part of a pack in which blobs lie that are near each other."""
         first = group[0].place
-        name = object_name(ObjectKind.DATA, repository.index.pack_id(first.pack))
         length = max(each.end for each in group) - first.offset
-        sealed = memoryview(repository.store.get_range(name, first.offset, length))
+        return self._repository.store.get_range(self._pack_name(group), first.offset, length)
+
+    def _pack_name(self, group: list[_Wanted]) -> str:
+        pack_id = self._repository.index.pack_id(group[0].place.pack)
+        return object_name(ObjectKind.DATA, pack_id)
+
+    def _open(self, group: list[_Wanted], fetched: bytes, visit: Visit) -> None:
+        """Open and check the blobs of a part of a pack."""
+        repository, name = self._repository, self._pack_name(group)
+        first, sealed = group[0].place, memoryview(fetched)
         last, data = b"", b""
         for each in group:
             if each.blob_id != last:
@@ -209,27 +225,15 @@ def _meets(wanted: _Wanted, begin: int, end: int) -> bool:
     return wanted.position < end and wanted.position + wanted.place.raw_length > begin
 
 
-def _groups(wanted: list[_Wanted], pack_end: Callable[[int], int]) -> Iterator[list[_Wanted]]:
-    """Cut sorted blobs into what one request reads."""
-    start = 0
-    while start < len(wanted):
-        pack = wanted[start].place.pack
-        end = start
-        while end < len(wanted) and wanted[end].place.pack == pack:
-            end += 1
-        yield from _requests(wanted[start:end], pack_end(pack))
-        start = end
-
-
-def _requests(blobs: list[_Wanted], pack_end: int) -> Iterator[list[_Wanted]]:
-    """Cut blobs of one pack, sorted by offset, into requests."""
+def _requests(blobs: list[_Wanted], pack_end: int, longest: int) -> Iterator[list[_Wanted]]:
+    """Cut blobs of one pack, sorted by offset, into requests; a blob may exceed the longest."""
     lengths = {each.place.offset: each.place.length for each in blobs}
     whole = _WHOLE_SHARE * sum(lengths.values()) > pack_end
     group: list[_Wanted] = []
     for each in blobs:
         if group:
             gap = each.place.offset - group[-1].end
-            long = each.end - group[0].place.offset > _LONGEST_BYTES
+            long = each.end - group[0].place.offset > longest
             if long or (gap > _GAP_BYTES and not whole):
                 yield group
                 group = []

@@ -51,7 +51,12 @@ class ObjectStore(ABC):
 
     Every method raises `StoreError` when the store can't be used, and `ValueError` for a name that
     `valid_name` does not know: that is a mistake of ours.
+
+    Attributes:
+        longest_read: bytes from which a longer range is no better than several.
     """
+
+    longest_read = 16 << 20
 
     @abstractmethod
     def put(self, name: str, data: Buffer | Sequence[Buffer]) -> None:

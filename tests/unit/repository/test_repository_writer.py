@@ -449,7 +449,7 @@ def test_long_files_are_planned_in_windows(
     repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "_WINDOW", 7)
-    monkeypatch.setattr(reader, "_LONGEST_BYTES", 3 * PAGE)
+    monkeypatch.setattr(repository.store, "longest_read", 3 * PAGE)
     data = noise(1, 40) + pages(0, 1, 1, 0, 2) + noise(1, 40)
     node = node_of(repository, back_up(repository, {NAME: data}))
 
