@@ -88,7 +88,7 @@ def test_a_whole_folder_of_each_kind(tmp_path: Path, kind: FolderKind) -> None:
     assert (report.identity is not None) == (kind is FolderKind.OURS)
 
     plan = plan_upload(folder)
-    assert plan.report.problems == ()
+    assert plan.origin.problems == ()
     assert plan.metadata.globals == (INT, LONG, WIDE)
     assert plan.metadata.global_timer == GlobalTimer(deadline_ns=12345)
     assert plan.metadata.hook_status is HookStatus.READY
@@ -115,7 +115,7 @@ def test_a_page_that_changed_is_found_without_a_hash_of_the_whole(tmp_path: Path
             file.write(b"w")
         (problem,) = check_folder(folder).problems
         assert "stable_memory.bin is damaged" in problem
-        assert plan_upload(folder).report.problems == (problem,)
+        assert plan_upload(folder).origin.problems == (problem,)
         assert plan_upload(folder).digest != digest
 
 
@@ -196,7 +196,7 @@ def test_every_problem_is_found_before_anything_is_sent(
     harm(folder)
     assert text in " ".join(check_folder(folder).problems)
     try:
-        problems = " ".join(plan_upload(folder).report.problems)
+        problems = " ".join(plan_upload(folder).origin.problems)
     except DamageError as error:
         problems = error.message
     assert text in problems
@@ -279,13 +279,13 @@ def test_the_digest_tells_contents_apart(tmp_path: Path) -> None:
 def test_a_file_that_changes_after_the_plan_is_noticed(tmp_path: Path) -> None:
     folder = copy(tmp_path / "copy")
     plan = plan_upload(folder)
-    plan.check_unchanged()
+    plan.origin.check_unchanged()
     flip("wasm_memory.bin")(folder)
     with pytest.raises(DamageError, match="was changed"):
-        plan.check_unchanged()
+        plan.origin.check_unchanged()
     (folder / "wasm_memory.bin").unlink()
     with pytest.raises(DamageError, match="was changed"):
-        plan.check_unchanged()
+        plan.origin.check_unchanged()
 
 
 def test_metadata_round_trip_is_exact_where_it_can_be(tmp_path: Path) -> None:
