@@ -42,6 +42,9 @@ def created(result: BackupResult) -> Report:
     lines: list[str] = []
     for each in result.members:
         lines += [*_result_lines(each), ""]
+    if result.set_id is not None and result.members:
+        told = f"{result.set_id}: `restore set:{result.set_id[:8]}` brings all of it back"
+        lines += [*text.facts((("Set", told),)), ""]
     lines += _numbers(result)
     data: dict[str, Json] = {
         "dry_run": False,
@@ -145,9 +148,10 @@ def _numbers(result: BackupResult) -> Sequence[str]:
     outage = text.seconds(max(outages)) if outages else "unknown"
     if any(each.plan.goes_on for each in result.members):
         outage += ", in the run that took it"
+    existed = all(each.plan.take is None and not each.plan.goes_on for each in result.members)
     if result.plan.leaves_stopped:
         outage = "goes on: nothing was started"
-    elif all(each.plan.take is None and not each.plan.goes_on for each in result.members):
+    elif existed or (outages and not max(outages)):
         outage = "none"
     level = min(each.level for each in all_)
     return text.facts(

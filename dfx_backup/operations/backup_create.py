@@ -254,7 +254,9 @@ class _Job:
         verb = "is" if len(snapshots) == 1 else "are"
         again = command(self.run, self.targets, self.options)
         told = " and ".join(snapshots)
-        return f"{told} {verb} kept: go on, without another outage, with `{again}`"
+        up = [str(each.left.canister) for each in self.outcomes.values() if each.running]
+        runs = f"{' and '.join(up)} {'runs' if len(up) == 1 else 'run'}; " if up else ""
+        return f"{runs}{told} {verb} kept: go on, without another outage, with `{again}`"
 
     # The repository
 
@@ -319,6 +321,9 @@ class _Job:
             target, outcome = each.target, self.outcomes[each.target.canister_id]
             set_id = outcome.left.details.set_id
             warnings += (*each.plan.warnings, *outcome.warnings, *tidy.warnings)
+            if plan.leaves_stopped:
+                start = self.run.command("recover", target)
+                warnings.append(f"{target} stays stopped, as was asked; `{start}` starts it.")
             stored = self.stored.get(target.canister_id)
             if stored is None:
                 warnings.append(f"The backup of {target} was in the repository already.")

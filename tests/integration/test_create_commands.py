@@ -396,6 +396,24 @@ def test_a_repository_that_is_lost_meanwhile(project: BackupProject) -> None:
     assert project.create("note")["backups"][0]["snapshot_id"] == snapshot
 
 
+def test_a_lock_that_is_taken_away_meanwhile(project: BackupProject) -> None:
+    """Somebody removes all locks by force: a prune may have begun, so nothing is committed."""
+    before = project.calls(READ)
+    process = project.process("create", "note", "--concurrency", "1")
+    project.server.faults.set(latency_by_method_s={READ: 0.2})
+    wait_for(lambda: project.calls(READ) > before)
+    for path in (project.repo / "locks").iterdir():
+        path.unlink()
+    told = json.loads(process.communicate(timeout=30)[0])
+    project.server.faults.reset()
+
+    assert process.returncode == 11, told
+    (snapshot,) = project.on_chain()
+    assert f"note runs; snapshot {snapshot}" in errors(told).replace("Note", "note")
+    assert project.records() == []
+    assert project.create("note")["backups"][0]["snapshot_id"] == snapshot
+
+
 def test_a_full_disk_is_found_before_anything_is_stopped(
     project: BackupProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -519,6 +537,7 @@ def test_it_stays_stopped_when_that_is_wanted(project: BackupProject) -> None:
     told = project.create("note", "--leave-stopped")
 
     assert told["leaves_stopped"]
+    assert any("recover" in each for each in told["warnings"])
     assert not told["backups"][0]["running"]
     assert not project.is_running()
     assert project.state_files("journal") == []
