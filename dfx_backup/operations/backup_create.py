@@ -182,15 +182,15 @@ class _Job:
                 each=self._own,
                 when_all=lambda all_: self._while_held(all_, surveys),
             )
-        state = UnfinishedBackups(run.state)
-        for one in taken:
-            outcome = self.outcomes[one.target.canister_id]
-            outcome.running, outcome.warnings = one.held.running, tuple(one.held.warnings)
-            outcome.recovery_pending = one.held.recovery_pending
-            if not self.options.leave_stopped:
-                details = replace(outcome.left.details, outage_s=one.held.outage_s)
-                outcome.left = replace(outcome.left, details=details)
-                state.write(outcome.left)
+            state = UnfinishedBackups(run.state)
+            for one in taken:
+                outcome = self.outcomes[one.target.canister_id]
+                outcome.running, outcome.warnings = one.held.running, tuple(one.held.warnings)
+                outcome.recovery_pending = one.held.recovery_pending
+                if not self.options.leave_stopped:
+                    details = replace(outcome.left.details, outage_s=one.held.outage_s)
+                    outcome.left = replace(outcome.left, details=details)
+                    state.write(outcome.left)
         if not self.options.leave_stopped:
             self._store_all(set())
 
@@ -274,9 +274,9 @@ class _Job:
             if target.canister_id in there:
                 continue
             left = self.outcomes[target.canister_id].left
-            self.progress.step(f"{target}: snapshot {left.snapshot_id} into the repository")
             try:
                 self.interrupts.check()
+                self.progress.step(f"{target}: snapshot {left.snapshot_id} into the repository")
                 tags = tuple(dict.fromkeys((*left.tags, *member.tags)))
                 self.stored[target.canister_id] = storing.store(target, left, tags)
             except BackupError as error:

@@ -489,7 +489,8 @@ def test_one_that_exists_is_backed_up_by_a_viewer(project: BackupProject) -> Non
     assert files[f"wasm_chunk_store/{hash_.hex()}.bin"] == b"chunk"
     (again,) = project.create(*words)["backups"]
     assert again["new_bytes"] == 0
-    assert project.records()[1]["backup"]["settings"] is not None
+    told_by = {each["backup"]["backup_id"]: each["backup"] for each in project.records()}
+    assert told_by[again["backup_id"]]["settings"] is not None
     assert project.on_chain() == [snapshot]
 
 
