@@ -9,6 +9,7 @@ which compilers made them. Other versions of the compilers make other bytes.
 import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -56,31 +57,62 @@ def _rustc() -> str | None:
 def build_rust(out: Path, work: Path | None = None) -> dict[str, Path]:
     """Build the Rust examples; gives the modules by name.
 
-    They are built in a copy that always looks the same from inside: paths of this machine would get
-    into the modules, or change them. `work` keeps what cargo made for the next time.
+    Each is built in a copy that is one workspace together with the kit: what lies outside of a
+    workspace would bring its path into the names of symbols, and so into the order of functions.
+    `work` keeps what cargo made for the next time.
     """
     with tempfile.TemporaryDirectory() as folder:
         work = work or Path(folder)
-        copy, target = work / "copy", work / "target"
-        shutil.rmtree(copy, ignore_errors=True)
-        for part in (KIT, *(Path("examples") / name for name in RUST)):
-            shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("target"))
-        flags = {
-            "CARGO_ENCODED_RUSTFLAGS": "\x1f".join(_remapped(copy)),
-            "CARGO_TARGET_DIR": str(target),
-        }
         built = {}
         for name in RUST:
+            copy, target = work / name, work / "target"
+            shutil.rmtree(copy, ignore_errors=True)
+            _make_workspace(copy, Path("examples") / name)
             subprocess.run(
                 ["cargo", "build", "-q", "-j1", "--locked", "--release", "--target", TARGET],
-                cwd=copy / "examples" / name,
-                env={**os.environ, **flags},
+                cwd=copy,
+                env={
+                    **os.environ,
+                    "CARGO_TARGET_DIR": str(target),
+                    "RUSTC_WRAPPER": str(_write_wrapper(work, copy)),
+                },
                 check=True,
             )
             module = f"{name.replace('-', '_')}.wasm"
             built[name] = _place(out, name, module)
             shutil.copyfile(target / TARGET / "release" / module, built[name])
         return built
+
+
+def _make_workspace(copy: Path, example: Path) -> None:
+    """Copy an example and the kit below a manifest of both, which has the example's profile."""
+    for part in (KIT, example):
+        shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("target"))
+    manifest = copy / example / "Cargo.toml"
+    package, profile = manifest.read_text(encoding="utf-8").split("[profile.release]")
+    profile = profile.removesuffix("[workspace]\n")
+    manifest.write_text(package, encoding="utf-8")
+    members = json.dumps([str(KIT), str(example)])
+    root = f'[workspace]\nresolver = "2"\nmembers = {members}\n\n[profile.release]{profile}'
+    (copy / "Cargo.toml").write_text(root, encoding="utf-8")
+    shutil.move(copy / example / "Cargo.lock", copy / "Cargo.lock")
+
+
+def _write_wrapper(work: Path, copy: Path) -> Path:
+    """A program that runs rustc with other names for places of this machine.
+
+    Panics tell names of files. As flags of cargo's these would change the names of symbols.
+    """
+    cargo = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+    registries = sorted((cargo / "registry" / "src").glob("*"))
+    places = {cargo: "cargo", copy: "build", **dict.fromkeys(registries, "crates")}
+    flags = " ".join(  # the last one that fits counts
+        shlex.quote(f"--remap-path-prefix={place}={name}") for place, name in places.items()
+    )
+    wrapper = work / f"rustc-for-{copy.name}"
+    wrapper.write_text(f'#!/bin/sh\nexec "$@" {flags}\n', encoding="utf-8")
+    wrapper.chmod(0o755)
+    return wrapper
 
 
 def build_motoko(out: Path) -> dict[str, Path]:
@@ -91,15 +123,6 @@ def build_motoko(out: Path) -> dict[str, Path]:
         argv = ["node", str(EXAMPLES / name / "build.cjs"), str(built[name])]
         subprocess.run(argv, check=True)
     return built
-
-
-def _remapped(copy: Path) -> list[str]:
-    """Names of places that panics tell: not those of this machine."""
-    cargo = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
-    sources = cargo / "registry" / "src"
-    places = [(copy, "build"), *((each, "crates") for each in sorted(sources.glob("*")))]
-    flags = [f"--remap-path-prefix={place}={name}" for place, name in places]
-    return [f"--remap-path-prefix={cargo}=cargo", *flags]  # the last one that fits counts
 
 
 def _place(out: Path, name: str, file: str) -> Path:
