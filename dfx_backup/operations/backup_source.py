@@ -8,8 +8,9 @@ from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.ic.snapshot_parts import Section, WasmChunk
 from dfx_backup.operations.backup_export import files_of, hashes_for, same_pages
 from dfx_backup.operations.backups import Backup, read_small
-from dfx_backup.repository.layout import BlobKind, ObjectKind, object_name
+from dfx_backup.repository.layout import BlobKind, ObjectKind, list_objects, object_name
 from dfx_backup.repository.repository import Repository
+from dfx_backup.repository.store import MissingObjectError
 from dfx_backup.repository.trees import Node
 from dfx_backup.transfer import metadata_json
 from dfx_backup.transfer.backup_json import BackupRecord
@@ -26,6 +27,8 @@ from dfx_backup.transfer.upload_plan import (
     plan_sections,
 )
 
+_FEW_PACKS = 16
+"""So many objects are asked for one by one; a list brings a thousand at a time."""
 _STEP_BYTES = 16 << 20
 """Bytes of a file that are read at once when it is hashed."""
 
@@ -101,18 +104,23 @@ def plan_backup(repository: Repository, backup: Backup) -> UploadPlan:
     origin = BackupOrigin(repository, backup, nodes)
     records = {each.name: each for each in backup.record.files}
     digest = content_digest(metadata)
-    sections = []
+    sections: list[SectionData] = []
+    doubtful: list[tuple[SectionData, FileRecord]] = []
+    packs: dict[str, int] = {}
     for part, name, size in _parts(metadata):
         node, record = _file(backup, nodes, records, name, size)
-        _require_packs(repository, node)
+        packs |= _packs(repository, node)
         runs = tuple(_joined(repository.reader().data_ranges(node)))
         if isinstance(part, WasmChunk):
             runs = ((0, node.size),)
         data = SectionData(part=part, file=name, start=0, size=node.size, runs=runs)
-        if part is Section.WASM_MODULE or not (record.sha256 or same_pages(node, record)):
-            _compare(origin, data, record)
         digest.update(repr((data.part, data.size, record.sha256, record.pages)).encode())
         sections.append(data)
+        if part is Section.WASM_MODULE or not (record.sha256 or same_pages(node, record)):
+            doubtful.append((data, record))
+    _require_packs(repository, packs)
+    for data, record in doubtful:
+        _compare(origin, data, record)
     blob = repository.config.blob_size
     return plan_sections(
         origin,
@@ -172,19 +180,40 @@ def _file(
     return node, record
 
 
-def _require_packs(repository: Repository, node: Node) -> None:
-    """See that every pack of the file is there; a size is asked for each, once.
+def _packs(repository: Repository, node: Node) -> dict[str, int]:
+    """The objects in which a file's pages lie, and how long each is at least.
 
     Raises:
-        MissingObjectError: one is not.
         DamageError: a page is in no index.
     """
     assert node.content is not None  # it is a file
-    packs = {
+    numbers = {
         repository.find_blob(BlobKind.DATA, blob_id).pack for _, _, blob_id in node.content.runs()
     }
-    for pack in packs:
-        repository.store.size(object_name(ObjectKind.DATA, repository.index.pack_id(pack)))
+    index = repository.index
+    return {
+        object_name(ObjectKind.DATA, index.pack_id(number)): index.pack_end(number)
+        for number in numbers
+    }
+
+
+def _require_packs(repository: Repository, packs: Mapping[str, int]) -> None:
+    """See that every object is there, and long enough: one by one, or many in a list.
+
+    Raises:
+        MissingObjectError: one is not there.
+        DamageError: one is too short.
+    """
+    store = repository.store
+    if len(packs) <= _FEW_PACKS:
+        sizes = {name: store.size(name) for name in packs}
+    else:
+        sizes = {info.name: info.size for _, info in list_objects(store, ObjectKind.DATA)}
+    for name, end in packs.items():
+        if name not in sizes:
+            raise MissingObjectError(name, where=store.describe())
+        if sizes[name] < end:
+            raise DamageError(f"{name} has {sizes[name]} bytes and should have more than {end}")
 
 
 def _joined(ranges: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
