@@ -12,6 +12,7 @@ import pytest
 import wasmtime
 
 from dfx_backup.ic.principal import Principal
+from dfx_backup.operations import backup_source
 from dfx_backup.replica.faults import RejectFault
 from dfx_backup.replica.server import ReplicaServer
 from dfx_backup.replica.state import RunState
@@ -143,11 +144,20 @@ class TestOwnCanister:
         assert f"snapshot delete {project.canister_id} {begun.hex()}" in error(told)
         assert project.canister.status is RunState.RUNNING
 
-    def test_a_missing_pack_is_known_before_anything_is_sent(self, project: RestoreProject) -> None:
+    @pytest.mark.parametrize("few", [0, 16], ids=["listed", "one by one"])
+    @pytest.mark.parametrize("cut", [False, True], ids=["missing", "cut off"])
+    def test_a_pack_that_is_not_whole_is_known_before_anything_is_sent(
+        self, project: RestoreProject, monkeypatch: pytest.MonkeyPatch, few: int, *, cut: bool
+    ) -> None:
+        monkeypatch.setattr(backup_source, "_FEW_PACKS", few)
         planted = project.plant(stable={0: os.urandom(3 * MIB)}, stable_size=3 * MIB)
         backup = project.back_up(planted)
         before, held = set(project.canister.snapshots), stops(project)
-        max(packs(project.repo), key=lambda path: path.stat().st_size).unlink()
+        largest = max(packs(project.repo), key=lambda path: path.stat().st_size)
+        if cut:
+            os.truncate(largest, 1000)
+        else:
+            largest.unlink()
 
         told = project.data("restore", backup, "--yes", code=20)
 
