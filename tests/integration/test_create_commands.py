@@ -562,6 +562,17 @@ def test_it_does_not_stay_stopped_when_the_backup_fails(project: BackupProject) 
     assert not project.is_running()
 
 
+def test_dfx_stops_and_starts_and_the_data_is_certified(project: BackupProject) -> None:
+    (backup,) = project.create("note", driver="dfx", env=project.dfx.environment)["backups"]
+
+    assert backup["driver"].startswith("dfx")
+    assert backup["level"] == 1
+    assert backup["consistency"] == "consistent"
+    assert project.records()[0]["backup"]["settings"]["controllers"]
+    assert project.files(backup["restic_id"])["stable_memory.bin"] == project.stable()
+    project.dfx.check()
+
+
 def test_dfx_does_it_when_only_dfx_has_the_key(project: BackupProject) -> None:
     [folder] = project.dfx.home.rglob("identity/alice")
     hsm = {"hsm": {"pkcs11_lib_path": "/lib/x.so", "key_id": "00"}}
