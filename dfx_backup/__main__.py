@@ -1,5 +1,6 @@
 """Start the program: `python -m dfx_backup`, and the console script."""
 
+import gc
 import signal
 import sys
 
@@ -14,6 +15,8 @@ def run() -> None:
         code = 130
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    # Else the interpreter looks through all objects once more before it ends.
+    gc.freeze()
     sys.exit(code)
 
 

@@ -1,5 +1,6 @@
 """The command tree, and `main`: argv in, exit code out."""
 
+import functools
 import signal
 import threading
 from collections.abc import Iterator
@@ -30,6 +31,9 @@ from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Connector, Session, require_command
 from dfx_backup.errors import BackupError, IncompleteError, InterruptedRunError, UsageError
 from dfx_backup.operations.interrupts import SIGNALS
+
+_tree = functools.cache(get_command)
+"""All commands as a tree: Typer takes a while to make it, and a run asks several times."""
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -176,7 +180,7 @@ def _run(argv: list[str], session: Session) -> object:
 
     The groups above have no options, and Typer loads 0.1 s of libraries to find that out.
     """
-    command = get_command(app)
+    command = _tree(app)
     name, above = session.surroundings.program, None
     words, _ = _command_words(argv)
     for word in words:
@@ -196,7 +200,7 @@ def _command_words(argv: list[str]) -> tuple[list[str], bool]:
         Its words, none at all when the line names no command; and whether they are a whole
         command, not only a group.
     """
-    here = get_command(app)
+    here = _tree(app)
     words: list[str] = []
     for word in argv:
         if not isinstance(here, TyperGroup) or word not in here.commands:
