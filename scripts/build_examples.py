@@ -85,15 +85,17 @@ def build_rust(out: Path, work: Path | None = None) -> dict[str, Path]:
 
 
 def _make_workspace(copy: Path, example: Path) -> None:
-    """Copy an example and the kit below a manifest of both, which has the example's profile."""
+    """Copy an example and the kit below a manifest that has the example's profile."""
     for part in (KIT, example):
         shutil.copytree(ROOT / part, copy / part, ignore=shutil.ignore_patterns("target"))
     manifest = copy / example / "Cargo.toml"
     package, profile = manifest.read_text(encoding="utf-8").split("[profile.release]")
     profile = profile.removesuffix("[workspace]\n")
     manifest.write_text(package, encoding="utf-8")
-    members = json.dumps([str(KIT), str(example)])
-    root = f'[workspace]\nresolver = "2"\nmembers = {members}\n\n[profile.release]{profile}'
+    root = (
+        f'[workspace]\nresolver = "2"\nmembers = ["{example}"]\n'
+        f'exclude = ["{KIT}"]\n\n[profile.release]{profile}'
+    )
     (copy / "Cargo.toml").write_text(root, encoding="utf-8")
     shutil.move(copy / example / "Cargo.lock", copy / "Cargo.lock")
 

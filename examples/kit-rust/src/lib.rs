@@ -40,6 +40,7 @@ fn backup() -> Backup {
         .stable_memory()
         .virtual_memory("ballast", 1, memory(BALLAST))
         .app_with_import("motto", dump_motto, restore_motto)
+        .on_imported(|stream| stream == "ballast") // of which the heap knows nothing
 }
 
 canister_backup_kit::endpoints!(backup());

@@ -121,8 +121,7 @@ pub fn finish(make: impl Fn() -> Backup, arg: SessionArg) -> Answer<Progress> {
         let imported = kit.imported_entry();
         let progress = kit.check_import(arg.session)?;
         if progress == Progress::Done && kit.take_up(imported.expect("it was just checked")) {
-            let anew = make(); // handles of memories as they were before are stale too
-            *kit = anew.after(arg.session);
+            *kit = make().after(kit); // its own handles of memories are stale too
         }
         Ok(progress)
     })

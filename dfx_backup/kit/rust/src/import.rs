@@ -141,6 +141,7 @@ impl Backup {
     pub(crate) fn begin(&mut self, arg: &BeginArg) -> Result<Import, Error> {
         self.refuse_during_import()?;
         let index = self.find(&arg.stream)?;
+        let id = self.new_session_id();
         let entry = &mut self.entries[index];
         if entry.kind == Kind::App && entry.restore.is_none() {
             return Err(Error::NotSupported(format!("import of {}", arg.stream)));
@@ -158,7 +159,7 @@ impl Backup {
         }
         entry.storage.shrink_to(arg.size);
         let session = Session {
-            id: ic_cdk::api::time(),
+            id,
             entry: index,
             size: arg.size,
             chunk_size: arg.chunk_size,
@@ -190,11 +191,12 @@ impl Backup {
             return Ok(Progress::More(session.left(entry.storage.size())));
         }
         session.is_done = true;
-        let is_app = entry.kind == Kind::App;
+        let (index, is_app) = (session.entry, entry.kind == Kind::App);
         self.finished = Some(id);
-        self.is_dirty |= !is_app;
         if is_app {
             self.session = None;
+        } else {
+            self.mark_stale(index);
         }
         Ok(Progress::Done)
     }
@@ -204,20 +206,21 @@ impl Backup {
         self.session.as_ref().map(|session| session.entry)
     }
 
-    /// Give the app what was imported into a stream; true when it took it up.
+    /// Give the app what was imported into a stream; true when handles of memories are stale now.
     pub(crate) fn take_up(&mut self, index: usize) -> bool {
         let entry = &mut self.entries[index];
         let taken = match (&entry.restore, &self.imported) {
             (Some(restore), _) => {
                 restore(entry.storage.take());
-                false // the memories are what they were
+                false
             }
-            (None, Some(hook)) => {
-                hook(&entry.name);
-                true
-            }
+            (None, Some(hook)) => hook(&entry.name),
             (None, None) => false,
         };
+        if taken {
+            self.stale.retain(|each| *each != index);
+            self.session = None;
+        }
         self.note_mode();
         taken
     }
@@ -226,11 +229,12 @@ impl Backup {
     pub(crate) fn abort(&mut self, id: u64) -> Result<(), Error> {
         let (session, entry) = self.open_session(id)?;
         let is_app = entry.kind == Kind::App;
-        let is_touched = session.is_touched;
+        let (index, is_touched) = (session.entry, session.is_touched);
         if is_app {
             entry.storage.shrink_to(0);
+        } else if is_touched {
+            self.mark_stale(index);
         }
-        self.is_dirty |= is_touched && !is_app;
         self.session = None;
         self.note_mode();
         Ok(())

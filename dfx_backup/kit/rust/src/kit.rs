@@ -13,7 +13,7 @@ use crate::{MAX_READ_QUERY, MAX_WRITE, PROTOCOL};
 
 type Dump = Rc<dyn Fn() -> Vec<u8>>;
 type Restore = Rc<dyn Fn(Vec<u8>)>;
-type Imported = Rc<dyn Fn(&str)>;
+type Imported = Rc<dyn Fn(&str) -> bool>;
 
 /// What a canister offers, and to whom.
 ///
@@ -24,10 +24,11 @@ pub struct Backup {
     pub(crate) entries: Vec<Entry>,
     pub(crate) imported: Option<Imported>,
     pub(crate) session: Option<Session>,
-    /// Memory was imported, and the app did not take it up yet.
-    pub(crate) is_dirty: bool,
+    /// Memories that imports wrote to, and that the app did not take up yet.
+    pub(crate) stale: Vec<usize>,
     /// The last session that came to its end: a lost answer may be asked for again.
     pub(crate) finished: Option<u64>,
+    last_session: u64,
 }
 
 /// One stream.
@@ -99,11 +100,11 @@ impl Backup {
     }
 
     /// Take up imported memory without an upgrade: `hook` gets the stream's name when an import of
-    /// stable or virtual memory is done, and the import mode ends with it.
+    /// stable or virtual memory is done, and tells whether the app goes on with what is there now.
     ///
-    /// It has to replace everything that the heap knows of that memory: handles of stable
-    /// structures, and the memory manager when the whole stable memory was imported.
-    pub fn on_imported(mut self, hook: impl Fn(&str) + 'static) -> Self {
+    /// Before it says so it has to replace everything that the heap knows of that memory: handles
+    /// of stable structures, and the memory manager when the whole stable memory was imported.
+    pub fn on_imported(mut self, hook: impl Fn(&str) -> bool + 'static) -> Self {
         self.imported = Some(Rc::new(hook));
         self
     }
@@ -134,11 +135,24 @@ impl Backup {
             .ok_or_else(|| Error::UnknownStream(name.to_owned()))
     }
 
-    /// Go on from the end of a session that the app took up.
-    pub(crate) fn after(mut self, session: u64) -> Self {
-        self.finished = Some(session);
-        self.note_mode();
+    /// Go on where a kit with the same streams stopped.
+    pub(crate) fn after(mut self, former: &mut Self) -> Self {
+        self.finished = former.finished;
+        self.last_session = former.last_session;
+        self.stale = std::mem::take(&mut former.stale);
         self
+    }
+
+    /// A number that no session had: the time, unless two begin in one round.
+    pub(crate) fn new_session_id(&mut self) -> u64 {
+        self.last_session = ic_cdk::api::time().max(self.last_session + 1);
+        self.last_session
+    }
+
+    pub(crate) fn mark_stale(&mut self, index: usize) {
+        if !self.stale.contains(&index) {
+            self.stale.push(index);
+        }
     }
 
     pub(crate) fn info(&self) -> Info {
@@ -167,7 +181,7 @@ impl Backup {
     /// Tell the rest of the app whether its heap can be trusted.
     pub(crate) fn note_mode(&self) {
         let open = self.session.as_ref().is_some_and(|each| !each.is_done);
-        IMPORTING.with(|flag| flag.set(open || self.is_dirty));
+        IMPORTING.with(|flag| flag.set(open || !self.stale.is_empty()));
     }
 }
 
