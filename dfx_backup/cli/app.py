@@ -26,6 +26,7 @@ from dfx_backup.cli import (
     restore,
     retention,
     snapshot,
+    stable,
 )
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Connector, Session, require_command
@@ -45,6 +46,7 @@ app = typer.Typer(
     invoke_without_command=True,
 )
 app.add_typer(snapshot.group, name="snapshot")
+app.add_typer(stable.group, name="stable")
 recover.register(app)
 repository.register(app)
 create.register(app)

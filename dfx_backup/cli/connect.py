@@ -274,7 +274,7 @@ class _Way:
     def direct(self) -> Direct:
         """The way without another program."""
         slices = ManagementCanister(self.wire, retry=NO_RETRY)
-        return Direct(calls=self.management, slices=slices)
+        return Direct(calls=self.management, slices=slices, methods=self.wire)
 
     def describe_driver(self) -> str:
         """A line on the driver; nothing is sent for it."""

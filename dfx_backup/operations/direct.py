@@ -5,6 +5,7 @@ from typing import Protocol
 
 from dfx_backup.ic.canister_settings import CanisterSettings, FullStatus
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
+from dfx_backup.ic.stable_endpoints import Methods
 from dfx_backup.model import CanisterId, CanisterSnapshot, CanisterStatus, SnapshotId
 from dfx_backup.transfer.terms import SliceWriter
 
@@ -40,7 +41,9 @@ class Direct:
     Attributes:
         calls: single calls.
         slices: the same without retries: a transfer has its own, and must hear of each refusal.
+        methods: calls of canisters' own methods, without retries.
     """
 
     calls: DirectCalls
     slices: SliceWriter
+    methods: Methods | None = None

@@ -119,7 +119,7 @@ class _Export:
             if proof is not None:
                 return self._finish(fetcher, proof, stream, info)
         raise MovingError(
-            f"{self._what.stream} of {self._what.canister_id} changed all the time:"
+            f"stream {self._what.stream} of {self._what.canister_id} changed all the time:"
             f" {ROUNDS} rounds of reading brought no moment that holds still",
             hint="go through a snapshot, which is of one moment: `snapshot create` and"
             " `snapshot download`; or stop what writes, and run the same again",

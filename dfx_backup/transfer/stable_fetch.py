@@ -30,7 +30,7 @@ _LAG_S = 1.0
 _MOST_AT_ONCE = 16
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Run:
     """Chunks one after the other: the first one's number, and how many."""
 
@@ -38,15 +38,13 @@ class _Run:
     count: int
 
 
-@dataclass(slots=True)
 class _Count:
-    resumed: int = 0
-    copied: int = 0
-    zeros: int = 0
-    retries: int = 0
-    seconds: float = 0.0
-    window: int = 0
-    since_sync: int = 0
+    """What was done so far; sizes are bytes."""
+
+    def __init__(self) -> None:
+        self.resumed = self.copied = self.zeros = 0
+        self.retries = self.window = self.since_sync = 0
+        self.seconds = 0.0
 
 
 class Fetcher:
@@ -207,7 +205,7 @@ class Fetcher:
                 count < most and at + count < len(indexes) and indexes[at + count] == first + count
             ):
                 count += 1
-            yield _Run(first, count)
+            yield _Run(first=first, count=count)
             at += count
 
     def _run(

@@ -185,7 +185,7 @@ def _versions(fields: Fields) -> tuple[int, int] | None:
     return found[0], found[1]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StablePaths:
     """The files of one export.
 
@@ -200,8 +200,8 @@ class StablePaths:
         """The files that are meant, whether NAME or one of them was named."""
         for suffix in SUFFIXES:
             if named.name.endswith(suffix) and named.name != suffix:
-                return cls(named.with_name(named.name.removesuffix(suffix)))
-        return cls(named)
+                return cls(base=named.with_name(named.name.removesuffix(suffix)))
+        return cls(base=named)
 
     @property
     def data(self) -> Path:

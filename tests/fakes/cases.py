@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfx_backup.errors import NetworkError
+from tests.fakes import stable_cases as stable
 from tests.fakes.memory_management import How, reject
 from tests.fakes.snapshot_folder import TAKEN, write_folder
 from tests.fakes.stage import Stage
@@ -221,6 +222,27 @@ KEY = "c37a"
 """How the id of the second key begins."""
 
 ENVELOPES = {
+    "stable-info": Case(argv=("stable", "info", "chat"), prepare=stable.offered),
+    "stable-info-missing": Case(
+        argv=("stable", "info", "chat"), prepare=stable.without_methods, code=50
+    ),
+    "stable-export": Case(argv=stable.EXPORT, prepare=stable.offered),
+    "stable-export-dry-run": Case(argv=(*stable.EXPORT, "--dry-run"), prepare=stable.exported),
+    "stable-export-delta": Case(argv=stable.EXPORT, prepare=stable.exported),
+    "stable-export-moving": Case(argv=stable.EXPORT, prepare=stable.moving, code=60),
+    "stable-verify": Case(argv=("stable", "verify", "--file", "copy"), prepare=stable.exported),
+    "stable-verify-live": Case(
+        argv=("stable", "verify", "--file", "copy", "--live"), prepare=stable.exported, code=3
+    ),
+    "stable-verify-damaged": Case(
+        argv=("stable", "verify", "--file", "copy"), prepare=stable.damaged, code=20
+    ),
+    "stable-import": Case(argv=(*stable.IMPORT, "--yes"), prepare=stable.exported),
+    "stable-import-dry-run": Case(argv=(*stable.IMPORT, "--dry-run"), prepare=stable.exported),
+    "stable-import-unconfirmed": Case(argv=stable.IMPORT, prepare=stable.exported, code=60),
+    "stable-import-abort": Case(
+        argv=("stable", "import", "chat", "--abort", "--yes"), prepare=stable.importing
+    ),
     "init": Case(argv=("init", *OPEN), prepare=repository),
     "create": Case(argv=CREATE, prepare=chat_and_repository),
     "create-dry-run": Case(argv=(*CREATE, "--dry-run"), prepare=chat_and_repository),

@@ -62,6 +62,7 @@ class MemoryEndpoints:
 
     Attributes:
         streams: their bytes.
+        canister: its id.
         version: the canister's.
         kit: what it calls itself.
         hashes_at_once: most hashes of an answer.
@@ -76,6 +77,7 @@ class MemoryEndpoints:
         self.streams = {name: bytearray(data) for name, data in streams.items()}
         self.apps: dict[str, Callable[[], bytes]] = {}
         self.version = 7
+        self.canister = CANISTER
         self.kit = "rust 0.1.0"
         self.hashes_at_once = 5
         self.max_certified = 2 * MIB - 1024
@@ -124,7 +126,7 @@ class MemoryEndpoints:
     # -- Serving ----------------------------------------------------------------------------------
 
     def _serve(self, canister: Principal, method: str, arg: bytes, *, certified: bool) -> bytes:
-        assert canister.to_text() == CANISTER
+        assert canister.to_text() == self.canister
         with self._lock:
             known = CODEC.methods.get(method)
             if known is None:

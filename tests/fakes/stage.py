@@ -28,6 +28,7 @@ from tests.fakes.memory_transfer import MemoryTransfer
 
 if TYPE_CHECKING:
     from dfx_backup.drivers.base import Capabilities
+    from tests.fakes.memory_endpoints import MemoryEndpoints
 
 NETWORK = Network(name="local", url="http://127.0.0.1:4943", root_key=b"root key")
 NETWORK_ID = NetworkId("6c" * 32)
@@ -66,6 +67,7 @@ class Stage:
     Attributes:
         subnet: the canisters.
         capabilities: what the driver can do.
+        endpoints: the canister's own methods, when it has some.
         fails: raised instead of reaching a canister, when set.
         random: the source of ids and keys.
         asked: each request for a canister, as (name, changes, restores).
@@ -77,6 +79,7 @@ class Stage:
         self.folder = folder
         self.subnet = MemorySubnet()
         self.capabilities: Capabilities = RICH
+        self.endpoints: MemoryEndpoints | None = None
         self.fails: BaseException | None = None
         self.asked: list[tuple[str, bool, bool]] = []
         self.names: dict[str, CanisterId] = {}
@@ -191,6 +194,6 @@ class Stage:
             network_id=NETWORK_ID,
             driver=MemoryDriver(self.subnet, capabilities=self.capabilities),
             reader=management,
-            direct=Direct(calls=management, slices=management),
+            direct=Direct(calls=management, slices=management, methods=self.endpoints),
             principal=ALICE,
         )

@@ -1,0 +1,350 @@
+"""Plans and results of `stable`, as text and as the fields of `data`."""
+
+from dfx_backup.cli import fields, text
+from dfx_backup.cli.output import Json, Report
+from dfx_backup.cli.transfer_view import span, span_fields
+from dfx_backup.errors import BackupError, DamageError, IncompleteError
+from dfx_backup.ic.stable_endpoints import EndpointsInfo, Stream, StreamKind
+from dfx_backup.operations.stable_plans import (
+    LiveComparison,
+    StableAbortPlan,
+    StableExportPlan,
+    StableExportResult,
+    StableImportPlan,
+    StableImportResult,
+    StableInfoResult,
+    StableVerifyResult,
+)
+from dfx_backup.transfer.stable_sidecar import Certified, Moment, Sidecar
+from dfx_backup.transfer.stable_terms import ExportTally, Reads
+
+_READS = {
+    Reads.CERTIFIED: "every byte in a certified answer",
+    Reads.HASHES: "certified hashes, and queries that must match them",
+}
+_CERTIFIED = {
+    Certified.READS: "every answer",
+    Certified.HASHES: "the hashes of all chunks",
+    Certified.UNCERTIFIED: "nothing",
+}
+_MOMENTS = {
+    Moment.VERSIONS: "proven: nothing else ran on the canister meanwhile",
+    Moment.SECOND_PASS: "proven: every chunk was found the same a second time",
+    Moment.UNPROVEN: "not proven",
+}
+
+
+def informed(result: StableInfoResult) -> Report:
+    """`stable info`."""
+    info = result.info
+    began = info.import_session
+    lines = text.facts(
+        (
+            ("Canister", fields.place(result)),
+            ("Methods", _methods(info, result.protocol)),
+            ("Version", fields.or_unknown(info.canister_version)),
+            (
+                "Import",
+                "none"
+                if began is None
+                else f"of {began.stream}, in progress or waiting for an upgrade",
+            ),
+        )
+    )
+    rows = [(each.name, _kind(each), text.size(each.size)) for each in info.streams]
+    data: dict[str, Json] = {
+        **fields.where(result),
+        "protocol": result.protocol.value,
+        "kit": info.kit,
+        "canister_version": info.canister_version,
+        "streams": [_stream_fields(each) for each in info.streams],
+        "max_read": info.max_read,
+        "max_write": info.max_write,
+        "import_session": None
+        if began is None
+        else {
+            "session": str(began.session),
+            "stream": began.stream,
+            "size_bytes": began.size,
+            "chunk_size": began.chunk_size,
+            "hashes_known": began.hashes_known,
+        },
+    }
+    lines = (*lines, *text.table(("STREAM", "KIND", "SIZE"), rows))
+    return fields.done(data, lines, told=(result.warnings,))
+
+
+def export_plan(plan: StableExportPlan) -> Report:
+    """`stable export --dry-run`."""
+    return fields.planned(plan, _export_fields(plan), text.facts(_export_facts(plan)))
+
+
+def exported(result: StableExportResult) -> Report:
+    """`stable export`."""
+    plan, report = result.plan, result.report
+    tally, sidecar = report.tally, report.sidecar
+    moved = f"{text.size(tally.moved_bytes)} in {text.counted(tally.calls, 'read')}"
+    if tally.seconds > 0 and tally.moved_bytes:
+        moved += f", {text.rate(tally.moved_bytes / tally.seconds)}"
+    lines = text.facts(
+        (
+            ("File", str(report.paths.data)),
+            ("Canister", fields.place(plan)),
+            ("Stream", f"{sidecar.identity.stream}, {text.size(sidecar.hashes.size)}"),
+            ("Read by", f"{_READS[plan.reads]}; {plan.reason}"),
+            ("Moved", moved),
+            ("Saved", _saved(tally)),
+            *_proof_facts(sidecar),
+            ("Rounds", str(report.rounds)),
+            ("Retries", str(tally.retries)),
+        )
+    )
+    data: dict[str, Json] = {
+        **fields.where(plan),
+        "dry_run": False,
+        "plan": _export_fields(plan),
+        **_sidecar_fields(sidecar),
+        "file": str(report.paths.data),
+        "rounds": report.rounds,
+        "hash_calls": report.hash_calls,
+        "moved_bytes": tally.moved_bytes,
+        "resumed_bytes": tally.resumed_bytes,
+        "copied_bytes": tally.copied_bytes,
+        "zero_bytes": tally.zero_bytes,
+        "calls": tally.calls,
+        **_pace(tally.moved_bytes, tally.seconds, tally.retries, tally.window),
+    }
+    return fields.done(
+        data, lines, incomplete=result.incomplete, told=(plan.warnings, result.warnings)
+    )
+
+
+def verified(result: StableVerifyResult) -> Report:
+    """`stable verify`."""
+    sidecar, live = result.sidecar, result.live
+    found = [
+        ("File", str(result.paths.data)),
+        ("Canister", sidecar.identity.canister_id),
+        ("Stream", f"{sidecar.identity.stream}, {text.size(sidecar.hashes.size)}"),
+        *_proof_facts(sidecar),
+        ("Whole", "no" if result.problems else f"yes: {sidecar.hashes.count} hashes compared"),
+    ]
+    if live is not None:
+        differ = f"{text.counted(live.differing, 'chunk')} of {text.size(live.size)} differ"
+        found.append(("Live", "the same" if live.same else differ))
+    errors: list[BackupError] = [
+        DamageError(each, hint="export the stream again") for each in result.problems
+    ]
+    errors += [IncompleteError(each) for each in result.incomplete]
+    data: dict[str, Json] = {
+        "file": str(result.paths.data),
+        **_sidecar_fields(sidecar),
+        "canister_id": sidecar.identity.canister_id,
+        "network_id": sidecar.identity.network_id,
+        "whole": not result.problems,
+        "problems": list(result.problems),
+        "live": _live_fields(live),
+    }
+    return Report(data=data, lines=text.facts(found), errors=tuple(errors))
+
+
+def import_plan(plan: StableImportPlan) -> Report:
+    """`stable import --dry-run`."""
+    sidecar = plan.sidecar
+    lines = text.facts(
+        (
+            ("Canister", fields.place(plan)),
+            ("Driver", plan.driver),
+            ("File", f"{plan.paths.data}, {text.size(sidecar.hashes.size)}"),
+            ("Stream", f"{plan.stream.name}, {text.size(plan.stream.size)} now"),
+            *((("Goes on", f"session {plan.resumes}"),) if plan.resumes is not None else ()),
+            ("Safety", "a snapshot first; stopped meanwhile" if plan.safety_snapshot else "none"),
+            ("Takes", f"at most {span(plan.seconds)} on mainnet (estimate)"),
+            ("Cycles", f"at most {fields.about_cycles(plan.cycles)}"),
+        )
+    )
+    return fields.planned(plan, _import_fields(plan), lines, lost=plan.will_be_lost)
+
+
+def imported(result: StableImportResult) -> Report:
+    """`stable import`."""
+    plan, report = result.plan, result.report
+    moved = f"{text.size(report.moved_bytes)} in {text.counted(report.calls, 'write')}"
+    if report.seconds > 0 and report.moved_bytes:
+        moved += f", {text.rate(report.moved_bytes / report.seconds)}"
+    safety = "none" if result.safety is None else result.safety.snapshot_id
+    lines = text.facts(
+        (
+            ("Canister", fields.place(plan)),
+            ("Stream", f"{plan.stream.name}, {text.size(report.total_bytes)}"),
+            ("Safety", safety),
+            ("Outage", text.seconds(result.outage_s)),
+            ("Moved", moved),
+            ("Saved", f"{text.size(report.same_bytes)} were the same there already"),
+            ("Checked", "all hashes, by the canister"),
+            ("Retries", str(report.retries)),
+            *((("Next", text.sentence(result.next_step)),) if result.next_step else ()),
+        )
+    )
+    data: dict[str, Json] = {
+        **fields.where(plan),
+        "dry_run": False,
+        "plan": _import_fields(plan),
+        "session": str(report.session),
+        "resumed": report.resumed,
+        "total_bytes": report.total_bytes,
+        "moved_bytes": report.moved_bytes,
+        "same_bytes": report.same_bytes,
+        "calls": report.calls,
+        "hash_calls": report.hash_calls,
+        "finish_calls": report.finish_calls,
+        **_pace(report.moved_bytes, report.seconds, report.retries, report.window),
+        "safety_snapshot": None if result.safety is None else fields.snapshot_fields(result.safety),
+        "outage_seconds": round(result.outage_s, 3),
+        "import_mode": result.import_mode,
+        "next_step": result.next_step,
+    }
+    return fields.done(
+        data, lines, incomplete=result.incomplete, told=(plan.warnings, result.warnings)
+    )
+
+
+def abort_plan(plan: StableAbortPlan) -> Report:
+    """`stable import --abort --dry-run`."""
+    return fields.planned(plan, _abort_fields(plan), _abort_lines(plan), lost=plan.will_be_lost)
+
+
+def aborted(plan: StableAbortPlan) -> Report:
+    """`stable import --abort`."""
+    data = {**fields.where(plan), "dry_run": False, "plan": _abort_fields(plan), "aborted": True}
+    return fields.done(data, _abort_lines(plan), told=(plan.warnings, plan.will_be_lost))
+
+
+def _abort_lines(plan: StableAbortPlan) -> tuple[str, ...]:
+    return text.facts(
+        (("Canister", fields.place(plan)), ("Gives up", f"the import of {plan.stream}"))
+    )
+
+
+def _abort_fields(plan: StableAbortPlan) -> dict[str, Json]:
+    return {
+        "session": str(plan.session),
+        "stream": plan.stream,
+        "will_be_lost": list(plan.will_be_lost),
+    }
+
+
+def _export_facts(plan: StableExportPlan) -> tuple[tuple[str, str], ...]:
+    size = f"{plan.stream.name}, {text.size(plan.stream.size)}"
+    return (
+        ("Canister", fields.place(plan)),
+        ("Methods", _methods(plan.info, plan.protocol)),
+        ("Stream", f"{size} when it was last staged" if plan.stages else size),
+        ("File", str(plan.paths.data)),
+        ("Reads", f"{_READS[plan.reads]}; {plan.reason}"),
+        (
+            "Takes",
+            f"{text.counted(plan.calls, 'call')}; on mainnet {span(plan.seconds)} (estimate)",
+        ),
+        ("Cycles", fields.about_cycles(plan.cycles)),
+    )
+
+
+def _export_fields(plan: StableExportPlan) -> dict[str, Json]:
+    return {
+        "protocol": plan.protocol.value,
+        "kit": plan.info.kit,
+        **_stream_fields(plan.stream),
+        "file": str(plan.paths.data),
+        "stages": plan.stages,
+        "reads": plan.reads.value,
+        "reason": plan.reason,
+        "delta": plan.delta,
+        "resumes": plan.resumes,
+        "calls": plan.calls,
+        "window": plan.window,
+        "seconds": span_fields(plan.seconds),
+        "cost": fields.count(plan.cycles),
+    }
+
+
+def _import_fields(plan: StableImportPlan) -> dict[str, Json]:
+    return {
+        "kit": plan.info.kit,
+        **_stream_fields(plan.stream),
+        "file": str(plan.paths.data),
+        "file_bytes": plan.sidecar.hashes.size,
+        "root": plan.sidecar.hashes.root(),
+        "resumes": None if plan.resumes is None else str(plan.resumes),
+        "takes_safety_snapshot": plan.safety_snapshot,
+        "replaces": plan.replaces.snapshot_id if plan.replaces else None,
+        "window": plan.window,
+        "seconds": span_fields(plan.seconds),
+        "cost": fields.count(plan.cycles),
+        "will_be_lost": list(plan.will_be_lost),
+    }
+
+
+def _stream_fields(stream: Stream) -> dict[str, Json]:
+    return {
+        "stream": stream.name,
+        "kind": stream.kind.value,
+        "memory_id": stream.memory_id,
+        "size_bytes": stream.size,
+    }
+
+
+def _sidecar_fields(sidecar: Sidecar) -> dict[str, Json]:
+    versions = sidecar.versions
+    return {
+        "stream": sidecar.identity.stream,
+        "kind": sidecar.kind,
+        "protocol": sidecar.identity.protocol,
+        "size_bytes": sidecar.hashes.size,
+        "chunk_size": sidecar.hashes.chunk_size,
+        "root": sidecar.hashes.root(),
+        "certified": sidecar.certified.value,
+        "moment": sidecar.moment.value,
+        "canister_versions": None if versions is None else list(versions),
+    }
+
+
+def _live_fields(live: LiveComparison | None) -> Json:
+    if live is None:
+        return None
+    return {"same": live.same, "size_bytes": live.size, "differing_chunks": live.differing}
+
+
+def _proof_facts(sidecar: Sidecar) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Certified", _CERTIFIED[sidecar.certified]),
+        ("One moment", _MOMENTS[sidecar.moment]),
+    )
+
+
+def _pace(moved: int, seconds: float, retries: int, window: int) -> dict[str, Json]:
+    return {
+        "seconds": round(seconds, 3),
+        "bytes_per_second": round(moved / seconds) if seconds > 0 else None,
+        "retries": retries,
+        "window": window,
+    }
+
+
+def _saved(tally: ExportTally) -> str:
+    parts = [f"{text.size(tally.zero_bytes)} were known to be zero"]
+    if tally.copied_bytes:
+        parts.append(f"{text.size(tally.copied_bytes)} are as they were in the earlier export")
+    if tally.resumed_bytes:
+        parts.append(f"{text.size(tally.resumed_bytes)} were there already")
+    return "; ".join(parts)
+
+
+def _methods(info: EndpointsInfo, protocol: str) -> str:
+    return f"{info.kit}, protocol {info.protocol}" if info.protocol else protocol
+
+
+def _kind(stream: Stream) -> str:
+    if stream.kind is StreamKind.VIRTUAL_MEMORY:
+        return f"virtual memory {stream.memory_id}"
+    return "stable memory" if stream.kind is StreamKind.STABLE_MEMORY else "app"

@@ -1,0 +1,154 @@
+"""Copy a stream of a canister's memory into a file, through the canister's own methods."""
+
+from dfx_backup.errors import RefusedError
+from dfx_backup.ic.stable_endpoints import EndpointsInfo, StableEndpoints, Stream, StreamKind
+from dfx_backup.operations import stable_costs as costs
+from dfx_backup.operations import stable_source, transfers
+from dfx_backup.operations.interrupts import Interrupts
+from dfx_backup.operations.stable_plans import (
+    StableExportOptions,
+    StableExportPlan,
+    StableExportResult,
+    StableProtocol,
+)
+from dfx_backup.operations.target import Runtime, Target
+from dfx_backup.transfer.stable_export import export_stream
+from dfx_backup.transfer.stable_sidecar import Moment, StablePaths, StreamIdentity
+from dfx_backup.transfer.stable_terms import ExportChoices, Reads
+from dfx_backup.transfer.stable_work import check_previous
+from dfx_backup.transfer.terms import TransferProgress
+
+_UNPROVEN = (
+    "These methods tell nothing that would prove one moment: what was written while the stream"
+    " was read can be in the copy in part. The sidecar says `unproven`."
+)
+
+
+def plan_export(target: Target, options: StableExportOptions) -> StableExportPlan:
+    """Say how a stream will be read, and what that costs. Nothing is staged.
+
+    Raises:
+        UsageError: the stream has to be named, or the identity's key can't be read.
+        RefusedError: the files hold something else, or an import is in progress.
+        EndpointError: the canister has no such methods or no such stream, or we may not call.
+        NetworkError: as the network tells it.
+    """
+    reader = stable_source.reader(target, options.methods)
+    return _plan(target, options, reader.info())
+
+
+def export(
+    run: Runtime, target: Target, options: StableExportOptions, progress: TransferProgress
+) -> StableExportResult:
+    """Stage what has to be, read, and complete the files once the copy is proven.
+
+    Raises:
+        MovingError: the stream changed all the time.
+        InterruptedRunError: a signal has come; the same command goes on.
+        UsageError, RefusedError, EndpointError, NetworkError: as `plan_export`, or from a step.
+    """
+    with Interrupts() as interrupts:
+        reader = stable_source.reader(target, options.methods)
+        plan = _plan(target, options, reader.info())
+        if plan.stages and isinstance(reader, StableEndpoints):
+            progress.step(f"letting the app make {plan.stream.name}")
+            plan = _plan(target, options, reader.stage(plan.stream.name))
+        with interrupts.deferred(), transfers.goes_on(_again(run, target, plan)):
+            report = export_stream(
+                reader,
+                _identity(target, plan.stream, plan.protocol),
+                plan.paths,
+                ExportChoices(
+                    reads=plan.reads,
+                    rounds_by_hashes=plan.rounds_by_hashes,
+                    accept_unproven=plan.protocol is not StableProtocol.BACKUP,
+                    tool=options.tool,
+                    created_at=run.clock.now(),
+                ),
+                options=transfers.options(run, interrupts, options.window),
+                progress=progress,
+            )
+    proven = report.sidecar.moment is not Moment.UNPROVEN
+    return StableExportResult(plan=plan, report=report, incomplete=() if proven else (_UNPROVEN,))
+
+
+def require_no_import(target: Target, info: EndpointsInfo) -> None:
+    """Refuse while an import is in progress: what is read would be half of it.
+
+    Raises:
+        RefusedError: one is.
+    """
+    found = info.import_session
+    if found is not None:
+        raise RefusedError(
+            f"an import of {found.stream} is in progress on {target}, or it was not upgraded since",
+            hint="end the import (`stable import`, the same again or with --abort), and install"
+            " the module again",
+        )
+
+
+def _plan(target: Target, options: StableExportOptions, info: EndpointsInfo) -> StableExportPlan:
+    protocol = options.methods.protocol
+    require_no_import(target, info)
+    stream = stable_source.choose_stream(info, options.stream)
+    paths = StablePaths.of(options.file)
+    previous = check_previous(paths, _identity(target, stream, protocol))
+    resumes = paths.journal.exists() and paths.part.exists()
+    cheap = protocol is StableProtocol.BACKUP and costs.hashes_cheap(info.kit)
+    reads, reason = _choose(options, cheap=cheap, delta=previous is not None, resumes=resumes)
+    if reads is Reads.CERTIFIED:
+        price = costs.reads(stream.size, options.window)
+    else:
+        price = costs.hashes(stream.size, info.kit)
+    return StableExportPlan(
+        canister=target.ref,
+        network=target.network,
+        network_id=target.network_id,
+        driver=target.driver.describe(),
+        protocol=protocol,
+        info=info,
+        stream=stream,
+        paths=paths,
+        stages=stream.kind is StreamKind.APP and protocol is StableProtocol.BACKUP,
+        reads=reads,
+        reason=reason,
+        rounds_by_hashes=cheap,
+        delta=previous is not None and reads is Reads.HASHES,
+        resumes=resumes,
+        calls=price.calls,
+        window=options.window,
+        seconds=price.seconds,
+        cycles=price.cycles,
+    )
+
+
+def _choose(
+    options: StableExportOptions, *, cheap: bool, delta: bool, resumes: bool
+) -> tuple[Reads, str]:
+    """How a stream is read, and why."""
+    if options.methods.protocol is not StableProtocol.BACKUP:
+        return Reads.CERTIFIED, "these methods tell no hashes"
+    if options.reads is not None:
+        return options.reads, "as was asked for"
+    if not cheap:
+        return Reads.CERTIFIED, "this kit hashes slowly: hashes would cost more than the bytes"
+    if resumes:
+        return Reads.HASHES, "an interrupted export is checked by hashes, and gone on with"
+    if delta:
+        return Reads.HASHES, "there is an earlier export: only what changed travels"
+    return Reads.CERTIFIED, "a first export: hashes would cost more than the bytes"
+
+
+def _identity(target: Target, stream: Stream, protocol: StableProtocol) -> StreamIdentity:
+    return StreamIdentity(
+        network_id=target.network_id,
+        canister_id=target.canister_id,
+        stream=stream.name,
+        protocol=protocol.value,
+    )
+
+
+def _again(run: Runtime, target: Target, plan: StableExportPlan) -> str:
+    words = ("--stream", plan.stream.name, "--file", str(plan.paths.base))
+    command = run.command("stable export", target, *words)
+    return f"go on, with what has arrived: `{command}`"

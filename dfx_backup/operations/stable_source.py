@@ -1,0 +1,66 @@
+"""Who reads and writes a canister's streams."""
+
+from dfx_backup.errors import EndpointError, UsageError
+from dfx_backup.ic.stable_endpoints import EndpointsInfo, StableEndpoints, Stream
+from dfx_backup.ic.stable_endpoints import Methods as Session
+from dfx_backup.operations.stable_plans import Methods, StableProtocol
+from dfx_backup.operations.target import Target
+from dfx_backup.transfer.stable_reads import StreamReader
+
+
+def session(target: Target) -> Session:
+    """What calls the canister's own methods.
+
+    Raises:
+        UsageError: the identity's key can't be read, so nothing can be signed.
+    """
+    if target.direct is None or target.direct.methods is None:
+        raise UsageError(
+            "a canister's own methods are called by this program itself, which needs the"
+            " identity's key",
+            hint="choose an identity whose key can be read, with --identity",
+        )
+    return target.direct.methods
+
+
+def endpoints(target: Target) -> StableEndpoints:
+    """The kit's methods of a canister.
+
+    Raises:
+        UsageError: the identity's key can't be read.
+    """
+    return StableEndpoints(session(target), target.canister_id)
+
+
+def reader(target: Target, methods: Methods) -> StreamReader:
+    """Who reads a canister's streams.
+
+    Raises:
+        UsageError: the identity's key can't be read, or a method is named that is fixed.
+    """
+    if methods.protocol is StableProtocol.BACKUP and methods.method is not None:
+        raise UsageError("--method is for protocols that do not fix the name of their method")
+    return endpoints(target)
+
+
+def choose_stream(info: EndpointsInfo, name: str | None) -> Stream:
+    """The stream of that name, or the only one.
+
+    Raises:
+        UsageError: none was named, and there are several.
+        EndpointError: there is none of that name.
+    """
+    names = ", ".join(each.name for each in info.streams) or "none"
+    if name is None:
+        if len(info.streams) == 1:
+            return info.streams[0]
+        raise UsageError(f"name one of the canister's streams: {names}", hint="--stream NAME")
+    for each in info.streams:
+        if each.name == name:
+            return each
+    raise EndpointError(
+        f"the canister has no stream {name}",
+        case="unknown_stream",
+        detail=name,
+        hint=f"its streams are: {names}",
+    )

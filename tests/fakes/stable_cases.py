@@ -1,0 +1,66 @@
+"""Command lines of `stable`, for the recorded envelopes."""
+
+import random
+
+from tests.fakes.memory_endpoints import Call, MemoryEndpoints, reject
+from tests.fakes.stage import Stage
+
+MEMORY = random.Random(6).randbytes(2_500_000)
+EXPORT = ("stable", "export", "chat", "--stream", "memory", "--file", "copy", "--concurrency", "1")
+IMPORT = ("stable", "import", "chat", "--file", "copy", "--concurrency", "1")
+
+
+def endpoints(stage: Stage) -> MemoryEndpoints:
+    """A canister with the kit, of two streams."""
+    made = MemoryEndpoints(memory=MEMORY, motto=b"")
+    made.apps["motto"] = lambda: b"carpe diem"
+    made.canister = stage.add("chat")
+    stage.endpoints = made
+    return made
+
+
+def offered(stage: Stage) -> None:
+    endpoints(stage)
+
+
+def exported(stage: Stage) -> None:
+    """An export, and a page that has changed since."""
+    made = endpoints(stage)
+    assert stage.run(*EXPORT) == 0
+    made.touch("memory", 1_000_000, b"changed")
+
+
+def damaged(stage: Stage) -> None:
+    exported(stage)
+    with (stage.folder / "copy.stable.bin").open("r+b") as file:
+        file.write(b"damage")
+
+
+def importing(stage: Stage) -> None:
+    """An import that was interrupted."""
+    exported(stage)
+    made = stage.endpoints
+    assert made is not None
+
+    def before(call: Call) -> None:
+        if call.method == "backup_import_write":
+            raise reject(5, "IC0503", "Canister trapped explicitly: no")
+
+    made.before = before
+    assert stage.run(*IMPORT, "--yes") == 50
+    made.before = lambda _call: None
+
+
+def moving(stage: Stage) -> None:
+    made = endpoints(stage)
+    made.after = lambda call: made.touch("memory", 0, call.number.to_bytes(8))
+
+
+def without_methods(stage: Stage) -> None:
+    made = endpoints(stage)
+
+    def before(call: Call) -> None:
+        text = f"Canister {made.canister} has no update method '{call.method}'"
+        raise reject(5, "IC0536", text)
+
+    made.before = before

@@ -1,0 +1,72 @@
+"""A project whose canister `note` is built from the Rust kit, over an embedded replica.
+
+with StableProject.start(tmp_path) as project:
+    project.fill(0, 160, seed=1)
+    code, told = project.run("stable", "export", "note", "--stream", "ballast", "--file", "copy")
+"""
+
+from pathlib import Path
+from typing import Any
+
+from dfx_backup.replica.candid import Codec
+from tests.contract.replica_bench import identity
+from tests.fakes.transfer_project import TransferProject
+
+ROOT = Path(__file__).parents[2]
+RUST = ROOT / "examples" / "kit-rust"
+PAGE = 65536
+
+
+class StableProject(TransferProject):
+    """Calls the app's methods as `alice`, too."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.install("reinstall")
+        self.app = Codec.from_did((RUST / "kit_rust.did").read_text(encoding="utf-8"))
+
+    def install(self, mode: str, **more: Any) -> None:
+        wasm = (RUST / "kit_rust.wasm").read_bytes()
+        sender = identity("alice").principal.raw
+        self.server.replica.install(
+            self.snapshots.raw, wasm, b"DIDL\0\0", mode, sender=sender, **more
+        )
+
+    def send(self, method: str, *values: Any) -> Any:
+        """An update of the app."""
+        arg = self.app.encode_args(method, *values)
+        sender = identity("alice").principal.raw
+        answer = self.server.replica.ingress(sender, self.snapshots.raw, method, arg).get()
+        return next(iter(self.app.decode_reply(method, answer)), None)
+
+    def fill(self, first: int, pages: int, *, seed: int) -> None:
+        """Pages of the ballast: bytes that follow from the seed, or zeros."""
+        step = 256
+        for at in range(first, first + pages, step):
+            self.send("fill", at, min(step, first + pages - at), seed)
+
+    def ballast(self) -> bytes:
+        """The ballast as the canister has it."""
+        codec = self.app
+        sender = identity("alice").principal.raw
+        info = codec.decode_reply(
+            "backup_info",
+            self.server.replica.query(
+                sender, self.snapshots.raw, "backup_info", codec.encode_args("backup_info")
+            ),
+        )[0][1]
+        [size] = [each["size"] for each in info["streams"] if each["name"] == "ballast"]
+        parts = []
+        for at in range(0, size, 1 << 20):
+            told = {"stream": "ballast", "offset": at, "length": min(1 << 20, size - at)}
+            arg = codec.encode_args("backup_read", told)
+            answer = self.server.replica.query(sender, self.snapshots.raw, "backup_read", arg)
+            parts.append(codec.decode_reply("backup_read", answer)[0][1])
+        return b"".join(parts)
+
+    def stable_memory(self) -> bytes:
+        """All of the stable memory."""
+        stable = self.canister.stable
+        blob = getattr(stable, "blob", stable)
+        found: bytes = blob.read(0, blob.size)
+        return found
