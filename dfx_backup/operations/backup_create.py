@@ -5,7 +5,7 @@ What was taken and is not in the repository yet is remembered: the next run goes
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from dfx_backup.errors import BackupError, CanisterDownError
 from dfx_backup.model import CanisterId, CanisterSnapshot, SnapshotId
@@ -106,14 +106,14 @@ def _plan(
     return plan, found
 
 
-@dataclass(slots=True, kw_only=True)
 class _Outcome:
-    """What is known of a canister beside its backup."""
+    """What is known of a canister beside its backup; filled in as the run goes on."""
 
-    left: Unfinished
-    running: bool | None = None
-    recovery_pending: bool = False
-    warnings: tuple[str, ...] = ()
+    def __init__(self, left: Unfinished) -> None:
+        self.left = left
+        self.running: bool | None = None
+        self.recovery_pending = False
+        self.warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,19 +125,27 @@ class _Tidied:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
 class _Job:
     """One run, once everything is locked and planned."""
 
-    run: Runtime
-    depot: Depot
-    members: Sequence[Member]
-    options: BackupOptions
-    interrupts: Interrupts
-    progress: TransferProgress
-    taken: list[str] = field(default_factory=list)
-    outcomes: dict[CanisterId, _Outcome] = field(default_factory=dict)
-    stored: dict[CanisterId, Stored] = field(default_factory=dict)
+    def __init__(  # made in one place, above
+        self,
+        run: Runtime,
+        depot: Depot,
+        members: Sequence[Member],
+        options: BackupOptions,
+        interrupts: Interrupts,
+        progress: TransferProgress,
+    ) -> None:
+        self.run = run
+        self.depot = depot
+        self.members = members
+        self.options = options
+        self.interrupts = interrupts
+        self.progress = progress
+        self.taken: list[str] = []
+        self.outcomes: dict[CanisterId, _Outcome] = {}
+        self.stored: dict[CanisterId, Stored] = {}
 
     @property
     def targets(self) -> tuple[Target, ...]:
@@ -150,7 +158,7 @@ class _Job:
         """Take what has to be taken, bring it into the repository, tidy up."""
         lefts = {each.target.canister_id: each.left for each in found if each.left is not None}
         if lefts:
-            self.outcomes = {canister: _Outcome(left=left) for canister, left in lefts.items()}
+            self.outcomes = {canister: _Outcome(left) for canister, left in lefts.items()}
             self._store_all({each.target.canister_id for each in found if each.is_stored})
         else:
             self._take_and_store(found)
@@ -225,7 +233,7 @@ class _Job:
                 tags=member.tags,
             )
             UnfinishedBackups(self.run.state).write(left)
-            self.outcomes[one.target.canister_id] = _Outcome(left=left)
+            self.outcomes[one.target.canister_id] = _Outcome(left)
         if self.options.leave_stopped:
             self._store_all(set())
             for one in taken:
