@@ -10,10 +10,12 @@ import pytest
 from dfx_backup.cli.app import main
 from dfx_backup.cli.context import SystemClock
 from dfx_backup.ic.principal import Principal
-from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY
+from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY, network_id
 from dfx_backup.replica.server import ReplicaServer
+from dfx_backup.repository import keys
 from tests.contract.replica_bench import identity, note_wasm, pem
 from tests.fakes.dfx.install import FakeDfx
+from tests.fakes.snapshot_folder import CANISTER, write_folder
 from tests.fakes.stage import Stage
 
 
@@ -276,3 +278,25 @@ def test_recover_all_looks_at_the_projects_canisters(project: Project) -> None:
 
     assert code == 0
     assert [each["canister_name"] for each in told["data"]["recovered"]] == ["note"]
+
+
+def test_an_import_needs_no_identity_where_the_network_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "SCRYPT_N", 16)
+    stage = Stage(tmp_path)
+    write_folder(tmp_path / "copy", ours=False)
+    (tmp_path / "password").write_text("secret\n")
+    env = {"HOME": str(tmp_path / "nobody"), "PATH": "/nowhere", "DFX_BACKUP_REPO": "repo"}
+    env["DFX_BACKUP_PASSWORD_FILE"] = "password"
+
+    def run(*argv: str) -> Any:
+        around = stage.surroundings(env=env, home=tmp_path / "nobody", clock=SystemClock())
+        assert main([*argv, "--json"], surroundings=around) == 0
+        return json.loads(around.stdout.getvalue())["data"]  # type: ignore[attr-defined] # a StringIO
+
+    run("init")
+    told = run("import", "copy", "--canister", CANISTER, "--network", "ic")
+    assert told["canister_id"] == CANISTER
+    assert told["network"] == "ic"
+    assert told["network_id"] == network_id(MAINNET_ROOT_KEY)
