@@ -17,6 +17,7 @@ from dfx_backup.errors import (
 from dfx_backup.ic.stable_endpoints import StableEndpoints
 from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.model import CanisterId, NetworkId
+from dfx_backup.transfer import window
 from dfx_backup.transfer.stable_export import export_stream
 from dfx_backup.transfer.stable_reads import CHUNK_BYTES
 from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths, StreamIdentity
@@ -26,6 +27,11 @@ from tests.fakes.memory_endpoints import CANISTER, Call, MemoryEndpoints, reject
 
 PAGE = 65536
 RANDOM = random.Random(5)
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "_LOOK_S", 0.003)
 
 
 def data(chunks: float, seed: int = 1) -> bytes:

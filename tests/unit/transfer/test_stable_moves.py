@@ -1,0 +1,100 @@
+"""Random edits at random moments of an export: a finished copy was the memory at one moment."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dfx_backup.errors import MovingError
+from dfx_backup.ic.stable_endpoints import StableEndpoints
+from dfx_backup.ic.surroundings import Surroundings
+from dfx_backup.model import CanisterId, NetworkId
+from dfx_backup.transfer import stable_export, stable_fetch, stable_reads, window
+from dfx_backup.transfer.stable_export import export_stream
+from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths, StreamIdentity
+from dfx_backup.transfer.stable_terms import ExportChoices, Reads
+from dfx_backup.transfer.terms import SilentTransfer, TransferOptions
+from tests.fakes.memory_endpoints import CANISTER, Call, MemoryEndpoints
+
+CHUNK = 4096
+OPTIONS = TransferOptions(
+    window=1, patience_s=5.0, surroundings=Surroundings(sleep=lambda _seconds: None)
+)
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (stable_export, stable_fetch):
+        monkeypatch.setattr(module, "CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr(stable_fetch, "CERTIFIED_BYTES", 2 * CHUNK)
+    monkeypatch.setattr(stable_fetch, "QUERY_BYTES", 3 * CHUNK)
+    monkeypatch.setattr(window, "_LOOK_S", 0.003)
+    assert stable_reads.CHUNK_BYTES != CHUNK
+
+
+edit = st.tuples(
+    st.integers(0, 40),  # after which call
+    st.integers(0, 9 * CHUNK - 1),  # where
+    st.integers(0, 255),  # what; it can be what was there
+)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    first=st.sampled_from(Reads),
+    by_hashes=st.booleans(),
+    edits=st.lists(st.lists(edit, max_size=6), min_size=1, max_size=3),
+    grows=st.lists(st.integers(0, 20), max_size=2),
+)
+def test_a_copy_is_of_one_moment(
+    first: Reads, *, by_hashes: bool, edits: list[list[tuple[int, int, int]]], grows: list[int]
+) -> None:
+    fake = MemoryEndpoints(memory=bytes(9 * CHUNK))
+    with tempfile.TemporaryDirectory() as folder:
+        paths = StablePaths.of(Path(folder) / "copy")
+        for turn, some in enumerate(edits):
+            began = len(fake.calls)
+            moments = {bytes(fake.streams["memory"])}
+
+            def after(call: Call, some=some, began=began, moments=moments) -> None:  # noqa: ANN001 # bound now
+                for when, where, what in some:
+                    if call.number - began == when:
+                        fake.touch("memory", where, bytes([what]))
+                if call.number - began in grows:
+                    fake.streams["memory"] += b"g" * 100
+                    fake.version += 1
+                moments.add(bytes(fake.streams["memory"]))
+
+            fake.after = after
+            try:
+                export_stream(
+                    StableEndpoints(fake, CanisterId(CANISTER)),
+                    StreamIdentity(
+                        network_id=NetworkId("6c" * 32),
+                        canister_id=CanisterId(CANISTER),
+                        stream="memory",
+                        protocol="backup",
+                    ),
+                    paths,
+                    ExportChoices(
+                        reads=first if turn == 0 else Reads.HASHES,
+                        rounds_by_hashes=by_hashes,
+                        tool="dfx-backup",
+                        created_at=0.0,
+                    ),
+                    options=OPTIONS,
+                    progress=SilentTransfer(),
+                )
+            except MovingError:
+                continue
+            copy = paths.data.read_bytes()
+            assert copy in moments
+            sidecar = Sidecar.read(paths.sidecar)
+            assert sidecar is not None
+            assert sidecar.hashes.size == len(copy)
