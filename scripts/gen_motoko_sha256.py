@@ -29,7 +29,8 @@ module {
       block(state, Prim.regionLoadBlob(region, at, 64));
       at += 64;
     };
-    last(state, Prim.regionLoadBlob(region, at, Prim.nat64ToNat(end - at)), size);
+    let rest = Prim.nat64ToNat(end - at); // no bytes can't be loaded from the end of a Region
+    last(state, if (rest == 0) "" else Prim.regionLoadBlob(region, at, rest), size);
     digest(state);
   };
 

@@ -145,8 +145,8 @@ class KitCanister:
         answer = self.replica.query(self.caller, self.id, method, arg)
         return next(iter(self.app.decode_reply(method, answer)), None)
 
-    def upgrade(self, *, skip_pre_upgrade: bool = False) -> None:
-        """Upgrade to the same module; raises Reject when a hook traps."""
+    def upgrade(self, *, skip_pre_upgrade: bool = False, keep: bool = False) -> None:
+        """Upgrade to the same module, with `keep` for Motoko; raises Reject when a hook traps."""
         self.replica.install(
             self.id,
             self.wasm,
@@ -154,6 +154,7 @@ class KitCanister:
             "upgrade",
             sender=CONTROLLER,
             skip_pre_upgrade=skip_pre_upgrade,
+            wasm_memory_persistence="keep" if keep else None,
         )
 
     def _opened(self, method: str, answer: bytes) -> Any:

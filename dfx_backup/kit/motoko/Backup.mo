@@ -56,7 +56,7 @@ mixin (isAllowed : Principal -> Bool, apps : [Types.App]) {
     if (arg.offset > size or length > size - arg.offset) return #err(#out_of_range { size });
     switch (backup_find(arg.stream)) {
       case null #ok("");
-      case (?staged) #ok(Prim.regionLoadBlob(staged.region, arg.offset, Prim.nat32ToNat(arg.length)));
+      case (?staged) #ok(backup_load(staged.region, arg.offset, Prim.nat32ToNat(arg.length)));
     };
   };
 
@@ -106,7 +106,7 @@ mixin (isAllowed : Principal -> Bool, apps : [Types.App]) {
     func write(bytes : Blob) {
       let end = staged.size + Prim.natToNat64(bytes.size());
       if (not backup_grow(staged.region, end)) Prim.trap("no memory for a copy of " # arg.stream);
-      Prim.regionStoreBlob(staged.region, staged.size, bytes);
+      backup_store(staged.region, staged.size, bytes);
       staged.size := end;
     };
     app.dump(write);
@@ -191,7 +191,7 @@ mixin (isAllowed : Principal -> Bool, apps : [Types.App]) {
     if (arg.offset > session.size or length > session.size - arg.offset) {
       return #err(#out_of_range { size = session.size });
     };
-    Prim.regionStoreBlob(backup_region(session.stream).region, arg.offset, arg.data);
+    backup_store(backup_region(session.stream).region, arg.offset, arg.data);
     let chunk = arg.offset / Prim.nat32ToNat64(session.chunk_size);
     session.checked := backup_min(session.checked, chunk);
     #ok;
@@ -268,7 +268,7 @@ mixin (isAllowed : Principal -> Bool, apps : [Types.App]) {
     let region = backup_region(session.stream).region;
     func read(offset : Nat, length : Nat) : Blob {
       if (Prim.natToNat64(offset + length) > session.size) Prim.trap("read beyond the import's end");
-      Prim.regionLoadBlob(region, Prim.natToNat64(offset), length);
+      backup_load(region, Prim.natToNat64(offset), length);
     };
     switch (backup_app(session.stream)) {
       case (?{ restore = ?restore }) restore(Prim.nat64ToNat(session.size), read);
@@ -329,6 +329,16 @@ mixin (isAllowed : Principal -> Bool, apps : [Types.App]) {
         staged;
       };
     };
+  };
+
+  // The end of a Region is out of its bounds even when no bytes are read or written there.
+
+  func backup_load(region : Region, offset : Nat64, length : Nat) : Blob {
+    if (length == 0) "" else Prim.regionLoadBlob(region, offset, length);
+  };
+
+  func backup_store(region : Region, offset : Nat64, bytes : Blob) {
+    if (bytes.size() > 0) Prim.regionStoreBlob(region, offset, bytes);
   };
 
   func backup_pages(size : Nat64) : Nat64 {
