@@ -19,6 +19,7 @@ from dfx_backup.cli import (
     create,
     doctor,
     estimate,
+    kit,
     output,
     parent,
     recover,
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.add_typer(snapshot.group, name="snapshot")
 app.add_typer(stable.group, name="stable")
+app.add_typer(kit.group, name="kit")
 recover.register(app)
 repository.register(app)
 create.register(app)

@@ -109,6 +109,16 @@ def an_unproven_copy(stage: Stage) -> None:
     (stage.folder / "copy" / "backup.json").unlink()
 
 
+def a_written_kit(stage: Stage) -> None:
+    assert stage.run("kit", "motoko", "--dir", "lib") == 0
+    (stage.folder / "lib" / "Backup.mo").unlink()
+
+
+def a_changed_kit(stage: Stage) -> None:
+    a_written_kit(stage)
+    (stage.folder / "lib" / "backup.did").write_text("// mine\n")
+
+
 def too_poor(stage: Stage) -> None:
     a_copy(stage)
     stage.subnet[stage.names["chat"]].cycles = 10**6
@@ -336,6 +346,9 @@ ENVELOPES = {
         argv=("recover", "chat", "--discard", "--yes"), prepare=killed_between_stop_and_start
     ),
     "recover-unjournaled": Case(argv=("recover", "--all", "--yes"), prepare=stopped_by_somebody),
+    "kit-rust": Case(argv=("kit", "rust"), prepare=chat),
+    "kit-motoko": Case(argv=("kit", "motoko", "--dir", "lib"), prepare=a_written_kit),
+    "kit-refused": Case(argv=("kit", "motoko", "--dir", "lib"), prepare=a_changed_kit, code=60),
     "doctor": Case(argv=("doctor",), prepare=chat),
     "doctor-failing": Case(argv=("doctor",), prepare=unreachable, code=50),
     "usage": Case(argv=("snapshot", "create"), prepare=chat, code=2),
