@@ -9,7 +9,7 @@ from dfx_backup.cli.session import Run, command, require_command
 
 group = typer.Typer(
     rich_markup_mode=None,
-    help="Write endpoints for exports and imports into a canister's source.",
+    help="Write the canister's side of `stable` into a project.",
     callback=require_command,
     invoke_without_command=True,
 )
