@@ -20,6 +20,7 @@ from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.operations.transfer_plans import DownloadOptions, UploadOptions, Way
 from dfx_backup.transfer.terms import ReadBack, SilentTransfer
 from tests.e2e.conftest import run_judge
+from tests.fakes.backup_project import BackupProject
 from tests.fakes.snapshot_stage import tree
 from tests.fakes.transfer_project import TransferProject
 
@@ -167,3 +168,22 @@ def test_icp_moves_folders_for_us(both: Both, snapshot: str, icp_binary: Path) -
     made = project.canister.snapshots[bytes.fromhex(up.snapshot_id)]
     assert made.global_timer is None
     assert tree(folder) == before
+
+
+def test_what_restic_restores_is_uploaded_by_them(icp_binary: Path, tmp_path: Path) -> None:
+    """The way back without this program: a backup of `create`, restic, icp."""
+    with BackupProject.start(tmp_path) as project:
+        project.fill("note", {0: os.urandom(3 * MIB), 7 * MIB: b"end"}, pages=130)
+        both = Both(icp_binary, project)
+        (backup,) = project.create("note")["backups"]
+        back = tmp_path / "back"
+        project.judge().run("restore", backup["restic_id"], "--target", str(back))
+
+        uploaded = both.icp("upload", "-i", str(back), "--json")
+
+        made = SnapshotId(uploaded["snapshot_id"])
+        taken = SnapshotId(backup["snapshot_id"])
+        assert project.snapshots.content(made) == project.snapshots.content(taken)
+        first, second = (project.canister.snapshots[bytes.fromhex(each)] for each in (taken, made))
+        assert second.globals == first.globals
+        assert second.certified_data == first.certified_data

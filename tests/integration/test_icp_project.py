@@ -1,6 +1,7 @@
 """Whole commands in a project of icp-cli, with the real icp."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from dfx_backup.cli.app import main
 from dfx_backup.cli.context import SystemClock
 from dfx_backup.ic.principal import Principal
 from dfx_backup.replica.server import ReplicaServer
+from dfx_backup.repository import keys
 from tests.contract.icp_home import PASSWORD, IcpHome
 from tests.contract.replica_bench import identity, note_wasm
 from tests.fakes.stage import Stage
@@ -213,3 +215,58 @@ def test_without_icp_the_agent_takes_over(project: Project) -> None:
     )
     assert code == 40
     assert "`icp` was not found" in told["errors"][0]["message"]
+
+
+def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """A new repository, and what opens it."""
+    monkeypatch.setattr(keys, "SCRYPT_N", 1 << 10)
+    (project.folder / "secret").write_text("a secret for tests\n")
+    env = {"DFX_BACKUP_REPO": "repo", "DFX_BACKUP_PASSWORD_FILE": "secret"}
+    code, told = project.run("init", env=env)
+    assert code == 0, told
+    return env
+
+
+@pytest.mark.parametrize("driver", [(), ("--driver", "agent")], ids=["icp", "agent"])
+def test_a_backup_and_the_way_back(
+    project: Project, monkeypatch: pytest.MonkeyPatch, driver: tuple[str, ...]
+) -> None:
+    env = repository(project, monkeypatch)
+    replica = project.server.replica
+    replica.ingress(b"\x04", project.raw, "set", b"before", request_id=os.urandom(32))
+    code, created = project.run("create", "note", *AT, *driver, env=env)
+    assert code == 0, created
+    assert created["data"]["backups"][0]["consistency"] == "consistent"
+    replica.ingress(b"\x04", project.raw, "set", b"after!", request_id=os.urandom(32))
+
+    code, told = project.run("restore", "note@latest", "--yes", *driver, env=env)
+
+    assert code == 0, told
+    assert told["data"]["running"]
+    assert replica.query(b"\x04", project.raw, "get", b"") == b"before"
+
+
+def test_a_backup_with_a_key_that_only_icp_can_use(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, name = project.home, "visitor"
+    public, chain = tmp_path / "public.pem", tmp_path / "chain.json"
+    words = ("identity", "delegation")
+    public.write_text(home.run(*words, "request", name, "--storage", "plaintext"))
+    signed = home.run(
+        *words, "sign", "--key-pem", str(public), "--duration", "1h", "--identity", "alice"
+    )
+    chain.write_text(signed)
+    home.run(*words, "use", name, "--from-json", str(chain))
+    env = repository(project, monkeypatch)
+    replica = project.server.replica
+    replica.ingress(b"\x04", project.raw, "set", b"before", request_id=os.urandom(32))
+    code, created = project.run("create", "note", *AT, "--identity", name, env=env)
+    assert code == 0, created
+    assert created["data"]["backups"][0]["level"] == 0
+    replica.ingress(b"\x04", project.raw, "set", b"after!", request_id=os.urandom(32))
+
+    code, told = project.run("restore", "note@latest", "--yes", "--identity", name, env=env)
+
+    assert code == 0, told
+    assert replica.query(b"\x04", project.raw, "get", b"") == b"before"

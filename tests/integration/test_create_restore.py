@@ -1,0 +1,123 @@
+"""There and back: what `create` brought away is what `restore` puts into another canister."""
+
+import hashlib
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wasmtime
+
+from dfx_backup.replica.server import ReplicaServer
+from dfx_backup.repository import keys
+from tests.fakes.backup_project import PAGE, BackupProject, scattered
+from tests.fakes.moto_s3 import moto_s3
+
+BUCKET_ENV = {
+    "AWS_ACCESS_KEY_ID": "key",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+NO_MEMORY = "(module)"
+NANS = """
+(module
+  (memory 1)
+  (global (export "quiet") (mut f64) (f64.const nan:0x8000000000001))
+  (global (export "signalling") (mut f64) (f64.const -nan:0x4000000000001))
+  (global (export "narrow") (mut f32) (f32.const nan:0x200001))
+  (global (export "endless") (mut f32) (f32.const -inf))
+  (global (export "negative") (mut f64) (f64.const -0.0))
+  (global (export "whole") (mut i64) (i64.const -1)))
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReplicaServer]:
+    with ReplicaServer.start(delegation=True) as started:
+        yield started
+
+
+@pytest.fixture
+def project(
+    server: ReplicaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[BackupProject]:
+    monkeypatch.setattr(keys, "SCRYPT_N", 1 << 10)
+    made = BackupProject(server, tmp_path)
+    yield made
+    made.close()
+
+
+def install(project: BackupProject, text: str) -> None:
+    module = bytes(wasmtime.wat2wasm(text))
+    project.server.replica.install(project.canisters["note"], module, mode="reinstall")
+
+
+def there_and_back(project: BackupProject, **more: Any) -> Any:
+    """Back `note` up, and restore that into `other`; what `restore` told."""
+    other = project.add("other")
+    project.create("note", **more)
+    words = ("--to", other, "--read-back", "all", "--yes")
+    told = project.envelope("restore", "note@latest", *words, **more)["data"]
+    one, another = project.state(), project.state("other")
+    assert one.module.sha256 == another.module.sha256
+    for left, right in ((one.heap, another.heap), (one.stable, another.stable)):
+        assert left.size == right.size
+        assert left.read(0, left.size) == right.read(0, right.size)
+    assert one.globals == another.globals
+    assert one.certified_data == another.certified_data
+    assert one.chunks == another.chunks
+    return told
+
+
+def test_an_object_store(project: BackupProject) -> None:
+    project.fill("note", scattered(1, 60), pages=100)
+    with moto_s3("bucket") as url:
+        env = {**BUCKET_ENV, "DFX_BACKUP_REPO": f"s3:{url}/bucket/{uuid.uuid4().hex}"}
+        project.envelope("init", env=env)
+        told = there_and_back(project, env=env)
+    assert told["sent_bytes"] > 60 * PAGE
+    assert told["level"] == 3
+
+
+def test_every_bit_of_globals_that_are_no_numbers(project: BackupProject) -> None:
+    install(project, NANS)
+    bits = [each.bits for each in project.state().globals]
+    assert 0x7FF8000000000001 in bits
+    assert 0xFFF4000000000001 in bits
+    there_and_back(project)
+    assert [each.bits for each in project.state("other").globals] == bits
+
+
+def test_no_memory_at_all(project: BackupProject) -> None:
+    install(project, NO_MEMORY)
+    there_and_back(project)
+
+
+def test_stable_memory_alone(project: BackupProject) -> None:
+    install(project, NO_MEMORY)
+    project.fill("note", {PAGE - 1: b"over the edge of a page"}, pages=40)
+    there_and_back(project)
+
+
+def test_chunks_of_modules(project: BackupProject) -> None:
+    chunks = (b"first " * 100_000, b"x")
+    project.state().chunks = {hashlib.sha256(each).digest(): each for each in chunks}
+    there_and_back(project)
+
+
+@pytest.mark.slow
+def test_a_heap_above_four_gib_into_an_empty_canister(project: BackupProject) -> None:
+    install(project, "(module (memory i64 65537 65600))")
+    state = project.state()
+    with project.server.replica.lock:
+        state.heap.write(65536 * PAGE, b"beyond")
+        project.server.replica.blobs.commit([], {})
+    project.create("note")
+    other = project.add("other")
+    project.server.replica.uninstall(project.canisters["other"])
+    told = project.envelope("restore", "note@latest", "--to", other, "--yes")["data"]
+    assert told["plan"]["installs_stub"]
+    heap = project.state("other").heap
+    assert heap.size == 65537 * PAGE
+    assert heap.read(65536 * PAGE, 6) == b"beyond"
