@@ -202,11 +202,11 @@ class StableEndpoints:
 
     Attributes:
         info_counts: how often `info` raises the canister's version.
-        hashes_cheap: whether the canister can hash faster than it can be read.
+        certifies_size: the end of a stream is certified as its bytes are.
     """
 
     info_counts = 1
-    protocol = "backup"
+    certifies_size = True
 
     def __init__(self, methods: Methods, canister: CanisterId) -> None:
         self._methods = methods

@@ -13,7 +13,7 @@ from dfx_backup.operations.stable_plans import (
 )
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.transfer.stable_export import export_stream
-from dfx_backup.transfer.stable_sidecar import Moment, StablePaths, StreamIdentity
+from dfx_backup.transfer.stable_sidecar import Certified, Moment, StablePaths, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, Reads
 from dfx_backup.transfer.stable_work import check_previous
 from dfx_backup.transfer.terms import TransferProgress
@@ -21,6 +21,11 @@ from dfx_backup.transfer.terms import TransferProgress
 _UNPROVEN = (
     "These methods tell nothing that would prove one moment: what was written while the stream"
     " was read can be in the copy in part. The sidecar says `unproven`."
+)
+
+_UNCERTIFIED = (
+    "Where the stream ends is what an empty answer says, and such methods may hide an error behind"
+    " one: compare the size with what you expect. The sidecar says `uncertified`."
 )
 
 
@@ -68,8 +73,10 @@ def export(
                 options=transfers.options(run, interrupts, options.window),
                 progress=progress,
             )
-    proven = report.sidecar.moment is not Moment.UNPROVEN
-    return StableExportResult(plan=plan, report=report, incomplete=() if proven else (_UNPROVEN,))
+    sidecar = report.sidecar
+    incomplete = (_UNPROVEN,) if sidecar.moment is Moment.UNPROVEN else ()
+    warnings = (_UNCERTIFIED,) if sidecar.certified is Certified.UNCERTIFIED else ()
+    return StableExportResult(plan=plan, report=report, incomplete=incomplete, warnings=warnings)
 
 
 def require_no_import(target: Target, info: EndpointsInfo) -> None:

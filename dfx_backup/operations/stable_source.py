@@ -1,6 +1,12 @@
 """Who reads and writes a canister's streams."""
 
-from dfx_backup.errors import EndpointError, UsageError
+from dfx_backup.errors import EndpointError, RejectError, UsageError
+from dfx_backup.ic.stable_adapters import (
+    DEFAULT_METHOD,
+    FactlandReader,
+    OffsetBlobReader,
+    VersionSource,
+)
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, StableEndpoints, Stream
 from dfx_backup.ic.stable_endpoints import Methods as Session
 from dfx_backup.operations.stable_plans import Methods, StableProtocol
@@ -38,9 +44,29 @@ def reader(target: Target, methods: Methods) -> StreamReader:
     Raises:
         UsageError: the identity's key can't be read, or a method is named that is fixed.
     """
-    if methods.protocol is StableProtocol.BACKUP and methods.method is not None:
-        raise UsageError("--method is for protocols that do not fix the name of their method")
-    return endpoints(target)
+    calls = session(target)
+    if methods.protocol is StableProtocol.OFFSET_BLOB:
+        name = methods.method or DEFAULT_METHOD
+        return OffsetBlobReader(calls, target.canister_id, _version_of(target), name)
+    if methods.method is not None:
+        raise UsageError("--method is for protocol offset-blob; others fix the names")
+    if methods.protocol is StableProtocol.FACTLAND:
+        return FactlandReader(calls, target.canister_id, _version_of(target))
+    return StableEndpoints(calls, target.canister_id)
+
+
+def _version_of(target: Target) -> VersionSource:
+    """The canister's version from its status, for those who may see that."""
+
+    def version() -> int | None:
+        if target.direct is None:
+            return None
+        try:
+            return target.direct.calls.status(target.canister_id).version
+        except RejectError:
+            return None
+
+    return version
 
 
 def choose_stream(info: EndpointsInfo, name: str | None) -> Stream:

@@ -158,13 +158,14 @@ class _Export:
         versions = _versions(info, last)
         calls = self._reader.info_counts + fetcher.executed - executed
         same_size = before.size == after.size
+        certified = Certified.READS if self._reader.certifies_size else Certified.UNCERTIFIED
         self._collected = found if same_size else None
         if versions and same_size and not resumed and versions[1] - versions[0] == calls:
-            return Proof(certified=Certified.READS, moment=Moment.VERSIONS, versions=versions)
+            return Proof(certified=certified, moment=Moment.VERSIONS, versions=versions)
         if same_size and earlier is not None and earlier == found:
-            return Proof(certified=Certified.READS, moment=Moment.SECOND_PASS, versions=versions)
+            return Proof(certified=certified, moment=Moment.SECOND_PASS, versions=versions)
         if self._choices.accept_unproven and versions is None and same_size:
-            return Proof(certified=Certified.READS, moment=Moment.UNPROVEN, versions=None)
+            return Proof(certified=certified, moment=Moment.UNPROVEN, versions=None)
         return None
 
     # Certified hashes, then queries

@@ -24,8 +24,13 @@ _TOO_LARGE = ("too large", "larger than", "payload size", "exceeded the limit", 
 class StreamReader(Protocol):
     """Reads a canister's streams; `ic.stable_endpoints.StableEndpoints` is one."""
 
-    info_counts: int
-    """How often `info` raises the canister's version."""
+    @property
+    def info_counts(self) -> int:
+        """How often `info` raises the canister's version."""
+
+    @property
+    def certifies_size(self) -> bool:
+        """Whether the end of a stream is certified as its bytes are."""
 
     def info(self) -> EndpointsInfo:
         """What there is to read, certified."""
