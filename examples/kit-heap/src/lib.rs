@@ -67,3 +67,5 @@ fn put(name: String, number: u64) -> u64 {
 fn get(name: String) -> Option<u64> {
     STATE.with_borrow(|state| state.get(&name).copied())
 }
+
+ic_cdk::export_candid!();

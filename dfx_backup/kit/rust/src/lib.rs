@@ -67,49 +67,66 @@ pub fn pre_upgrade() {
 /// It also defines `backup_accepts_message() -> bool`, for use in `inspect_message`.
 #[macro_export]
 macro_rules! endpoints {
+    // `export_candid!` reads the signatures as text, where `$crate` means nothing
     ($backup:expr) => {
         #[::ic_cdk::query]
-        fn backup_info() -> $crate::Answer<$crate::Info> {
+        fn backup_info() -> ::canister_backup_kit::Answer<::canister_backup_kit::Info> {
             $crate::info(|| $backup)
         }
 
         #[::ic_cdk::query]
-        fn backup_read(arg: $crate::ReadArg) -> $crate::Answer<$crate::Blob> {
+        fn backup_read(
+            arg: ::canister_backup_kit::ReadArg,
+        ) -> ::canister_backup_kit::Answer<::canister_backup_kit::Blob> {
             $crate::read(|| $backup, arg)
         }
 
         #[::ic_cdk::query]
-        fn backup_hashes(arg: $crate::HashesArg) -> $crate::Answer<$crate::Hashes> {
+        fn backup_hashes(
+            arg: ::canister_backup_kit::HashesArg,
+        ) -> ::canister_backup_kit::Answer<::canister_backup_kit::Hashes> {
             $crate::hashes(|| $backup, arg)
         }
 
         #[::ic_cdk::update]
-        fn backup_stage(arg: $crate::StageArg) -> $crate::Answer<$crate::Info> {
+        fn backup_stage(
+            arg: ::canister_backup_kit::StageArg,
+        ) -> ::canister_backup_kit::Answer<::canister_backup_kit::Info> {
             $crate::stage(|| $backup, arg)
         }
 
         #[::ic_cdk::update]
-        fn backup_import_begin(arg: $crate::BeginArg) -> $crate::Answer<$crate::Import> {
+        fn backup_import_begin(
+            arg: ::canister_backup_kit::BeginArg,
+        ) -> ::canister_backup_kit::Answer<::canister_backup_kit::Import> {
             $crate::begin(|| $backup, arg)
         }
 
         #[::ic_cdk::update]
-        fn backup_import_hashes(arg: $crate::ImportHashesArg) -> $crate::Answer<()> {
+        fn backup_import_hashes(
+            arg: ::canister_backup_kit::ImportHashesArg,
+        ) -> ::canister_backup_kit::Answer<()> {
             $crate::import_hashes(|| $backup, arg)
         }
 
         #[::ic_cdk::update]
-        fn backup_import_write(arg: $crate::WriteArg) -> $crate::Answer<()> {
+        fn backup_import_write(
+            arg: ::canister_backup_kit::WriteArg,
+        ) -> ::canister_backup_kit::Answer<()> {
             $crate::write(|| $backup, arg)
         }
 
         #[::ic_cdk::update]
-        fn backup_import_finish(arg: $crate::SessionArg) -> $crate::Answer<$crate::Progress> {
+        fn backup_import_finish(
+            arg: ::canister_backup_kit::SessionArg,
+        ) -> ::canister_backup_kit::Answer<::canister_backup_kit::Progress> {
             $crate::finish(|| $backup, arg)
         }
 
         #[::ic_cdk::update]
-        fn backup_import_abort(arg: $crate::SessionArg) -> $crate::Answer<()> {
+        fn backup_import_abort(
+            arg: ::canister_backup_kit::SessionArg,
+        ) -> ::canister_backup_kit::Answer<()> {
             $crate::abort(|| $backup, arg)
         }
 
