@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use candid::Principal;
 use canister_backup_kit::Backup;
 use ic_cdk::stable::{stable_grow, stable_read, stable_size, stable_write};
 use ic_cdk::{post_upgrade, pre_upgrade, query, update};
@@ -25,7 +26,17 @@ thread_local! {
     static STATE: RefCell<State> = const { RefCell::new(State::new()) };
 }
 
-canister_backup_kit::endpoints!(Backup::new().stable_memory());
+/// Makes the backups, and controls nothing.
+const BACKUP_IDENTITY: &str = "fflnu-mapb4-hq6dy-pb4hq-6dypb-4hq6d-ypb4h-q6dyp-b4hq6-dypb4-hqe";
+
+fn backup() -> Backup {
+    let identity = Principal::from_text(BACKUP_IDENTITY).expect("it is a principal");
+    Backup::new()
+        .allow([identity, Principal::anonymous()]) // the kit leaves the latter out
+        .stable_memory()
+}
+
+canister_backup_kit::endpoints!(backup());
 
 #[pre_upgrade]
 fn before_upgrade() {

@@ -1,5 +1,6 @@
 """What the kits of both languages promise alike, on the modules that are committed."""
 
+import random
 import re
 from typing import Any
 
@@ -292,6 +293,40 @@ class TestImport:
         with pytest.raises(KitError):
             filled.write(session, 0, b"1")
         assert filled.begin(example.stream, data) != session
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_finish_is_right_whatever_was_written(
+    replica: Replica, example: Example, seed: int
+) -> None:
+    chance = random.Random(seed)
+    chunk = 4096
+    wanted = chance.randbytes(9 * chunk + chance.randrange(chunk))
+    there = bytearray(len(wanted))
+    canister = example.install(replica)
+    session = canister.begin(example.stream, wanted, chunk)
+    for _ in range(40):
+        start = chance.randrange(len(wanted))
+        end = min(len(wanted), start + chance.choice((1, 100, chunk, 3 * chunk)))
+        data = bytes(end - start) if chance.random() < 0.2 else wanted[start:end]
+        canister.write(session, start, data)
+        there[start:end] = data
+        bad = next(
+            at for at in range(0, len(wanted), chunk) if there[at:][:chunk] != wanted[at:][:chunk]
+        )
+        with pytest.raises(KitError) as found:
+            canister.call("backup_import_finish", session=session)
+        assert (found.value.case, found.value.value) == ("hash_mismatch", {"offset": bad})
+
+
+def test_a_named_principal_may_call_unless_it_is_the_anonymous_one(heap: KitCanister) -> None:
+    heap.caller = FRIEND
+    assert heap.bring("stable_memory", bytes(10)) == [0]
+    for who in (ANONYMOUS, STRANGER):
+        heap.caller = who
+        with pytest.raises(KitError) as refused:
+            heap.info()
+        assert refused.value.case == "unauthorized"
 
 
 def test_a_friend_of_the_rust_example_may_do_it_all(rust: KitCanister) -> None:
