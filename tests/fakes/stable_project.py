@@ -47,22 +47,27 @@ class StableProject(TransferProject):
 
     def ballast(self) -> bytes:
         """The ballast as the canister has it."""
-        codec = self.app
-        sender = identity("alice").principal.raw
-        info = codec.decode_reply(
-            "backup_info",
-            self.server.replica.query(
-                sender, self.snapshots.raw, "backup_info", codec.encode_args("backup_info")
-            ),
-        )[0][1]
-        [size] = [each["size"] for each in info["streams"] if each["name"] == "ballast"]
+        [size] = [
+            each["size"] for each in self.ask("backup_info")["streams"] if each["name"] == "ballast"
+        ]
+        return self.read("ballast", 0, size)
+
+    def read(self, stream: str, offset: int, length: int) -> bytes:
+        """Bytes of a stream."""
         parts = []
-        for at in range(0, size, 1 << 20):
-            told = {"stream": "ballast", "offset": at, "length": min(1 << 20, size - at)}
-            arg = codec.encode_args("backup_read", told)
-            answer = self.server.replica.query(sender, self.snapshots.raw, "backup_read", arg)
-            parts.append(codec.decode_reply("backup_read", answer)[0][1])
+        for at in range(offset, offset + length, 1 << 20):
+            size = min(1 << 20, offset + length - at)
+            parts.append(self.ask("backup_read", {"stream": stream, "offset": at, "length": size}))
         return b"".join(parts)
+
+    def ask(self, method: str, *values: Any) -> Any:
+        """A query of the kit; what is in `ok`."""
+        sender = identity("alice").principal.raw
+        arg = self.app.encode_args(method, *values)
+        answer = self.server.replica.query(sender, self.snapshots.raw, method, arg)
+        case, value = self.app.decode_reply(method, answer)[0]
+        assert case == "ok", value
+        return value
 
     def stable_memory(self) -> bytes:
         """All of the stable memory."""
