@@ -32,6 +32,14 @@ class StableProject(TransferProject):
             self.snapshots.raw, wasm, b"DIDL\0\0", mode, sender=sender, **more
         )
 
+    def use(self, wasm: bytes, app: Codec) -> None:
+        """Another module, with nothing in it."""
+        sender = identity("alice").principal.raw
+        self.server.replica.install(
+            self.snapshots.raw, wasm, b"DIDL\0\0", "reinstall", sender=sender
+        )
+        self.app = app
+
     def send(self, method: str, *values: Any) -> Any:
         """An update of the app."""
         arg = self.app.encode_args(method, *values)

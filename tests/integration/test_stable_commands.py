@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from dfx_backup.replica.candid import Codec
 from dfx_backup.replica.faults import RejectFault
 from dfx_backup.replica.server import ReplicaServer
 from dfx_backup.replica.state import Reject
+from tests.fakes.kit_canister import EXAMPLES
+from tests.fakes.kit_stage import CHAT
 from tests.fakes.stable_project import PAGE, StableProject
 
 CHUNK = 15 * PAGE
@@ -269,6 +272,27 @@ def test_out_of_cycles_is_an_error_and_not_the_end(project: StableProject) -> No
     assert data["resumed_bytes"] > 0
     assert copied(project) == project.ballast()
     assert files(project) == WHOLE
+
+
+def test_motoko_is_read_in_certified_answers(project: StableProject) -> None:
+    project.use((EXAMPLES / CHAT.module).read_bytes(), Codec.from_did(CHAT.app))
+    for letter in "abc":
+        project.send("append", letter * 650_000)
+    wanted = project.send("dump")
+    words = ("--stream", "messages", "--file", "copy")
+    for _ in range(2):
+        data = ok(project, "stable", "export", "note", *words)
+        assert data["plan"]["reads"] == "certified"
+        assert data["hash_calls"] == 0
+        assert data["moment"] == "versions"
+        assert data["size_bytes"] > 1_900_000
+    project.send("append", "and more")
+
+    data = ok(project, "stable", "import", "note", "--file", "copy", "--yes")
+
+    assert project.send("dump") == wanted
+    assert not data["import_mode"]
+    assert ok(project, *VERIFY, "--live")["live"]["differing_chunks"] == 0
 
 
 def test_the_way_through_a_snapshot_is_not_there_yet(project: StableProject) -> None:
