@@ -260,6 +260,18 @@ class TestImport:
             filled.call("backup_import_finish", session=session)
         assert found.value.value == {"offset": 0}
 
+    def test_a_hash_that_comes_after_the_check_counts(
+        self, filled: KitCanister, example: Example, data: bytes
+    ) -> None:
+        session = filled.begin(example.stream, data)
+        filled.write(session, 3 * MIB, b"wrong")
+        with pytest.raises(KitError):  # the first three chunks are right
+            filled.call("backup_import_finish", session=session)
+        filled.call("backup_import_hashes", session=session, first=1, hashes=[bytes(32)])
+        with pytest.raises(KitError) as found:
+            filled.call("backup_import_finish", session=session)
+        assert found.value.value == {"offset": MIB}
+
     def test_writes_stay_inside(self, filled: KitCanister, example: Example, data: bytes) -> None:
         session, most = filled.begin(example.stream, data), filled.info()["max_write"]
         for offset, size in ((len(data) - 1, 2), (2**64 - 1, 1)):
