@@ -126,7 +126,8 @@ def _result_lines(result: MemberResult) -> Sequence[str]:
     ]
     if report is not None:
         facts.append(("Moved", _moved(report)))
-    facts.append(("On chain", ", ".join(result.kept) or "nothing of ours"))
+    if result.plan.take is not None or result.plan.goes_on:  # or nobody looked
+        facts.append(("On chain", ", ".join(result.kept) or "nothing of ours"))
     facts += [("Deleted", each) for each in result.deleted]
     return text.facts(facts)
 

@@ -62,11 +62,9 @@ def causes(error: BaseException) -> tuple[BackupError, ...]:
     it handles another; both must be told.
     """
     found = [error] if isinstance(error, BackupError) else []
-    found += [
-        earlier
-        for earlier in _history(error)
-        if isinstance(earlier, CanisterDownError | InterruptedRunError)
-    ]
+    for earlier in _history(error):
+        if isinstance(earlier, CanisterDownError | InterruptedRunError):
+            found += [] if any(_is_in(earlier, later) for later in found) else [earlier]
     return tuple(sorted(found, key=_urgency))
 
 
@@ -163,6 +161,12 @@ def _history(error: BaseException) -> Iterator[BaseException]:
                 seen.add(id(earlier))
                 queue.append(earlier)
                 yield earlier
+
+
+def _is_in(earlier: BackupError, later: BackupError) -> bool:
+    """Whether the later error tells all of the earlier one."""
+    hint = earlier.hint is None or earlier.hint in (later.hint or "")
+    return hint and isinstance(later, type(earlier)) and earlier.message in later.message
 
 
 def _urgency(error: BackupError) -> int:

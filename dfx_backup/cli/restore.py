@@ -17,7 +17,7 @@ from dfx_backup.cli.session import Run
 from dfx_backup.cli.transfer import WINDOW, ConcurrencyOption, ReadBackChoice
 from dfx_backup.cli.transfer_progress import TransferView
 from dfx_backup.cli.words import optional_snapshot_id
-from dfx_backup.errors import BackupError, ProjectError, ToolError, UsageError
+from dfx_backup.errors import BackupError, InterruptedRunError, ProjectError, ToolError, UsageError
 
 if TYPE_CHECKING:
     from dfx_backup.operations.backups import Backup
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from dfx_backup.repository.repository import Repository
 
 _CHECK_TIMEOUT_S = 3600.0
+_CHECK_ENDS_S = 0.5
+"""So long a check goes on after a signal to us: it holds no canister."""
 _SEED_BYTES = 4
 _SET = "set:"
 
@@ -248,7 +250,7 @@ def _check(run: Run, typed: str) -> "Check":
         ToolError: there is no such program.
     """
     from dfx_backup.drivers.environment import require
-    from dfx_backup.drivers.process import ProgramFailedError
+    from dfx_backup.drivers.process import Patience, ProgramFailedError
     from dfx_backup.drivers.process import run as run_program
     from dfx_backup.operations.restore_plans import Check
 
@@ -274,11 +276,14 @@ def _check(run: Run, typed: str) -> "Check":
                 env=around.environment,
                 timeout_s=_CHECK_TIMEOUT_S,
                 cwd=str(around.cwd),
+                patience=Patience(interrupt_s=_CHECK_ENDS_S),
             ).check()
         except ProgramFailedError as error:
             last = " ".join(error.stderr_tail[-3:])
             ended = "" if error.status is None else f" with exit code {error.status}"
             raise ToolError(f"the check `{typed}` failed{ended}", hint=last or None) from None
+        except InterruptedRunError:
+            raise
         except BackupError as error:
             raise ToolError(f"the check `{typed}` failed: {error.message}") from None
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dfx_backup.errors import BackupError, DamageError
+from dfx_backup.errors import BackupError, DamageError, InterruptedRunError
 from dfx_backup.model import SnapshotId
 from dfx_backup.operations import snapshot_upload, transfers
 from dfx_backup.operations.backup_export import export_backup
@@ -83,7 +83,7 @@ def restore(
     with kept((sent,)):
         how = load_options(options, sent.snapshot_id, starts=plan.starts)
         loaded = load(run, target, how)
-    failure = _check(options)
+    failure = check(options)
     gone_back = None
     if failure is not None:
         gone_back = _go_back(run, target, options, loaded, failure)
@@ -195,11 +195,15 @@ def finish(
     )
 
 
-def _check(options: RestoreOptions) -> BackupError | None:
+def check(options: RestoreOptions) -> BackupError | None:
+    """Run the user's check; a signal that ends it is its failure, for nobody knows then."""
     if options.check is None:
         return None
     try:
-        options.check.run()
+        with Interrupts():
+            options.check.run()
+    except InterruptedRunError as error:
+        return InterruptedRunError(f"the check was not finished: {error.message}")
     except BackupError as error:
         return error
     return None

@@ -13,6 +13,7 @@ from dfx_backup.model import CanisterSnapshot
 from dfx_backup.operations.backup_restore import (
     Loaded,
     Uploaded,
+    check,
     finish,
     kept,
     upload,
@@ -105,16 +106,12 @@ def restore_set(
             for target, each in zip(targets, plan.plans, strict=True)
         ]
     loaded = _load(run, targets, plan.plans, sent, options)
-    failure = None
-    if options.check is not None:
-        try:
-            options.check.run()
-        except BackupError as error:
-            failure = error
-            failure.advise(
-                "the canisters run with the restored state; `snapshot load` brings the former"
-                " back, each from its own safety snapshot"
-            )
+    failure = check(options)
+    if failure is not None:
+        failure.advise(
+            "the canisters run with the restored state; `snapshot load` brings the former"
+            " back, each from its own safety snapshot"
+        )
     results = [
         finish(run, repository, target, options, each, failure)
         for target, each in zip(targets, loaded, strict=True)

@@ -219,8 +219,8 @@ class Held:
             taken = self._taken_text()
             if taken is not None:
                 down.message = f"{down.message}; {taken}"
-            if not isinstance(error, BackupError):
-                raise down from error
+            if not isinstance(error, BackupError) or isinstance(error, CanisterDownError):
+                raise down from error  # another canister that is down is told beside this one
             raise CanisterDownError(
                 f"{down.message} (it had been stopped, and then: {error.message})", hint=down.hint
             ) from error

@@ -14,6 +14,8 @@ _NO_SLOT = (
     "delete a snapshot with `snapshot delete`, name one that the safety snapshot may replace with"
     " --replace, or go without one with --skip-safety-snapshot"
 )
+FIRST_KEPT_S = 24 * 3600.0
+"""So long the first of several safety snapshots stays: what was tried since may all be wrong."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,18 +172,24 @@ def _require_slots(target: Target, found: preflight.Survey, source: LoadSource) 
 def _old_safety_snapshots(
     run: Runtime, target: Target, options: LoadOptions, found: preflight.Survey, source: LoadSource
 ) -> tuple[SnapshotId, ...]:
-    """Safety snapshots of ours beyond the newest one, as things will be after the load."""
+    """Safety snapshots of ours that are not needed any more, as things will be after the load.
+
+    Beside the newest one the first of the last day stays: who tries one backup after the other,
+    or the same again, has the state from before all of that in no other place.
+    """
     keep = {source.snapshot.snapshot_id}
     if options.replace is not None:
         keep.add(snapshot_ids.canonical(options.replace))
     ours = [
-        own.snapshot_id
+        own
         for own in Ledger(run.state, target.key).read()
         if own.purpose == SAFETY and own.snapshot_id in found.ids
     ]
+    recent = [own for own in ours if run.clock.now() - own.taken_at < FIRST_KEPT_S]
+    keep |= {own.snapshot_id for own in recent[:1]}
     if options.skip_safety_snapshot:
-        ours = ours[:-1]
-    return tuple(own for own in ours if own not in keep)
+        keep |= {own.snapshot_id for own in ours[-1:]}
+    return tuple(own.snapshot_id for own in ours if own.snapshot_id not in keep)
 
 
 def _cycles(found: preflight.Survey, source: LoadSource, *, safety: bool) -> CyclesCheck:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from dfx_backup.errors import LockedError, ProjectError
 from dfx_backup.operations.processes import this_process
@@ -70,6 +71,17 @@ def is_held(path: Path) -> bool | None:
     return False
 
 
+def refuse_held(run: Runtime, target: Target) -> None:
+    """Refuse a canister that another run on this machine holds just now; this one may hold it.
+
+    Raises:
+        LockedError: another run holds it.
+    """
+    path = lock_path(run.state, target.key)
+    if is_held(path) and _told(path).get("pid") != this_process().pid:
+        raise _locked(target, path)
+
+
 def _open(path: Path) -> int:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -86,10 +98,7 @@ def _acquire(run: Runtime, target: Target, handle: int, path: Path) -> None:
             run.clock.sleep(_SHORT_LOOK_S)
             continue
         if run.clock.monotonic() >= deadline:
-            raise LockedError(
-                f"another run holds canister {target}: {_holder(path)}",
-                hint="wait for it to end; the lock goes away with its process",
-            )
+            raise _locked(target, path)
         if not told:
             run.progress.step(f"waiting for another run on canister {target}")
             told = True
@@ -118,11 +127,27 @@ def _tell(handle: int, path: Path, run: Runtime, purpose: str) -> None:
         raise unusable(path, error) from error
 
 
+def _locked(target: Target, path: Path) -> LockedError:
+    return LockedError(
+        f"another run holds canister {target}: {_holder(path)}",
+        hint="wait for it to end; the lock goes away with its process",
+    )
+
+
 def _holder(path: Path) -> str:
     """Who holds the lock, in words; the content is only a courtesy and may be anything."""
     try:
-        told = json.loads(path.read_bytes())
+        told = _told(path)
         since = datetime.fromtimestamp(told["since"], tz=UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         return f"process {int(told['pid'])} ({told['purpose']}), since {since}"
-    except (OSError, ValueError, TypeError, KeyError, OverflowError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return "a process that has not told its name yet"
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What the holder of a lock wrote into its file; nothing when that can't be read."""
+    try:
+        told = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dfx_backup.errors import RefusedError, RejectError
+from dfx_backup.ic.principal import ANONYMOUS
 from dfx_backup.model import (
     MAX_SNAPSHOTS,
     CanisterSnapshot,
@@ -11,11 +12,13 @@ from dfx_backup.model import (
     SnapshotId,
 )
 from dfx_backup.operations.journal import JournalEntry, RunKind
+from dfx_backup.operations.locks import refuse_held
 from dfx_backup.operations.plans import CyclesCheck
 from dfx_backup.operations.processes import this_process
 from dfx_backup.operations.target import Runtime, Target
 
 _NOT_A_CONTROLLER = "IC0512"
+_ANONYMOUS = ANONYMOUS.to_text()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,11 @@ def require_state(
     """Refuse a canister that somebody else stopped, or is stopping just now.
 
     Raises:
+        LockedError: another run of ours stopped it.
         RefusedError: it is stopped and that was not allowed, or it is stopping.
     """
+    if status.state is not RunState.RUNNING:
+        refuse_held(run, target)
     if status.state is RunState.STOPPING:
         raise RefusedError(
             f"canister {target} is stopping: somebody sent a stop that is not done yet",
@@ -136,6 +142,8 @@ def new_entry(run: Runtime, target: Target, found: Survey, kind: RunKind) -> Jou
 
 
 def _controller_hint(target: Target) -> str:
+    if target.principal == _ANONYMOUS:  # who adds that one, adds everybody
+        return "you are anonymous: use the identity of a controller (--identity)"
     return (
         "use the identity of a controller (--identity), or add yours:"
         f" `dfx canister update-settings {target.canister_id}"

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -393,6 +394,35 @@ class TestCheck:
         assert told["data"]["running"]
         assert project.read() == b"new"
         assert len(project.canister.snapshots) == 1
+
+    @pytest.mark.parametrize(("number", "back"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+    def test_a_check_that_is_interrupted(
+        self, project: RestoreProject, number: signal.Signals, *, back: bool
+    ) -> None:
+        project.write(b"old")
+        backup = project.back_up()
+        project.write(b"new")
+        sign = project.folder / "begun"
+        script = project.folder / "check.py"
+        script.write_text(f"import time; open({str(sign)!r}, 'w').close(); time.sleep(30)")
+        check = f"{sys.executable} {script}"
+        more = ("--rollback",) if back else ()
+        process = start(project, "restore", backup, "--yes", "--check", check, *more)
+        end = time.monotonic() + 30
+        while not sign.exists():
+            assert time.monotonic() < end
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+
+        os.kill(process.pid, number)
+        told = json.loads(process.communicate(timeout=30)[0])
+
+        assert process.returncode == 130, told
+        assert project.read() == (b"new" if back else b"old")
+        assert told["data"]["running"]
+        assert told["data"]["rolled_back"] is back
+        assert "the check was not finished" in error(told).lower()
+        assert told["data"]["safety_snapshot_id"] in error(told)
 
     def test_a_program_that_is_not_there_is_known_first(self, project: RestoreProject) -> None:
         backup = project.back_up()

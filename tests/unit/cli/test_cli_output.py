@@ -64,6 +64,15 @@ def test_an_ordinary_cause_is_not_told_twice() -> None:
     assert [each.code for each in output.causes(error)] == ["refused"]
 
 
+def test_what_is_told_already_is_not_told_again() -> None:
+    shorter = CanisterDownError("chat is down", hint="start it")
+    longer = CanisterDownError("chat is down; a snapshot stays", hint="start it")
+
+    assert output.causes(raised(shorter, longer)) == (longer,)
+    other = CanisterDownError("chat is down", hint="top it up")
+    assert set(output.causes(raised(other, longer))) == {longer, other}
+
+
 def test_members_of_a_group_count() -> None:
     group = BaseExceptionGroup("several", [KeyboardInterrupt(), CanisterDownError("chat is down")])
     error = raised(group, NetworkError("no network"))

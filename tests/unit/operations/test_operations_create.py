@@ -1,6 +1,9 @@
+import fcntl
+import json
 import re
 import signal
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from dfx_backup.errors import (
     UsageError,
 )
 from dfx_backup.ic.http_errors import HttpStatusError, TransportError
+from dfx_backup.ic.principal import ANONYMOUS
 from dfx_backup.model import (
     CanisterId,
     CanisterSnapshot,
@@ -219,10 +223,32 @@ def test_an_empty_canister_is_refused(world: World) -> None:
 def test_who_is_no_controller_is_refused_before_the_stop(world: World) -> None:
     world.chat.controllers = (STRANGER,)
     with pytest.raises(RejectError) as caught:
+        create(world.run, replace(world.target, principal="rwlgt-iiaaa-aaaaa-aaaaa-cai"), PLAIN)
+    assert "--identity" in caught.value.hint
+    assert "--add-controller rwlgt-iiaaa-aaaaa-aaaaa-cai" in caught.value.hint
+    assert world.called("stop_canister") == 0
+
+
+def test_nobody_is_told_to_make_everybody_a_controller(world: World) -> None:
+    world.chat.controllers = (STRANGER,)
+    assert world.target.principal == ANONYMOUS.to_text()
+    with pytest.raises(RejectError) as caught:
         create(world.run, world.target, PLAIN)
     assert "--identity" in caught.value.hint
-    assert f"--add-controller {world.target.principal}" in caught.value.hint
-    assert world.called("stop_canister") == 0
+    assert "--add-controller" not in caught.value.hint
+
+
+def test_a_canister_that_another_run_has_stopped_is_told_so(world: World) -> None:
+    path = lock_path(world.state, world.target.key)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"pid": 1, "since": 1.6e9, "purpose": "restore"}))
+    world.chat.state = RunState.STOPPED
+    with path.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with pytest.raises(LockedError, match=r"process 1 \(restore\)"):
+            plan_create(world.run, world.target, PLAIN)
+    with pytest.raises(RefusedError, match="is stopped"):
+        plan_create(world.run, world.target, PLAIN)
 
 
 def test_another_refusal_does_not_speak_of_controllers(world: World) -> None:

@@ -9,6 +9,7 @@ from dfx_backup.errors import (
 )
 from dfx_backup.model import RunState, SnapshotId
 from dfx_backup.operations.ledger import Ledger
+from dfx_backup.operations.load_planning import FIRST_KEPT_S
 from dfx_backup.operations.pending import pending
 from dfx_backup.operations.plans import CreateOptions, LoadOptions
 from dfx_backup.operations.recover import recover
@@ -179,6 +180,7 @@ def test_only_older_safety_snapshots_of_ours_are_deleted(world: World) -> None:
     good = kept(world)
     first = load(world.run, world.target, LoadOptions(snapshot=good)).safety
     assert first is not None
+    world.run.clock.sleep(FIRST_KEPT_S)
 
     plan = plan_load(world.run, world.target, LoadOptions(snapshot=good))
     second = load(world.run, world.target, LoadOptions(snapshot=good))
@@ -191,6 +193,19 @@ def test_only_older_safety_snapshots_of_ours_are_deleted(world: World) -> None:
     listed = list_snapshots(world.run, world.target)
     assert [one.purpose is not None for one in listed.snapshots] == [False, False, False, True]
     assert listed.free_slots == 6
+
+
+def test_the_state_before_the_first_of_several_loads_stays_for_a_day(world: World) -> None:
+    good = kept(world)
+    first, second, third = (
+        load(world.run, world.target, LoadOptions(snapshot=good)) for _ in range(3)
+    )
+    assert first.safety
+    assert second.safety
+    assert third.safety
+    assert (first.deleted, second.deleted) == ((), ())
+    assert third.deleted == (second.safety.snapshot_id,)
+    assert world.ids == [good, first.safety.snapshot_id, third.safety.snapshot_id]
 
 
 def test_a_safety_snapshot_that_was_never_acknowledged_is_not_ours(world: World) -> None:
