@@ -73,7 +73,7 @@ class Fetcher:
         self._lock = threading.Lock()
         self._zeros = ZeroHashes()
         self._count = _Count()
-        self._running = 0
+        self._running = self._passes = 0
         self._table = ChunkTable(size, CHUNK_BYTES)  # of what is in the file
         self._file = SectionFile(work.paths.part, size)
         stream = work.stream
@@ -115,6 +115,7 @@ class Fetcher:
 
     def read_certified(self) -> None:
         """Read every chunk that is not known, in certified answers."""
+        self._begin_pass()
         missing = [i for i in range(self._table.count) if self._table.get(i) is None]
         left = sum(self._table.length(index) for index in missing)
         size = self._table.size
@@ -130,6 +131,7 @@ class Fetcher:
         Returns:
             Whether it has them all; else the canister has changed since.
         """
+        self._begin_pass()
         differ = [i for i in range(wanted.count) if self._table.get(i) != wanted.get(i)]
         size = wanted.size
         done = size - sum(wanted.length(index) for index in differ)
@@ -169,6 +171,16 @@ class Fetcher:
             seconds=count.seconds,
             window=count.window,
         )
+
+    def _begin_pass(self) -> None:
+        """From the second pass on, zeros have to be written over what the first one has put there.
+
+        A file that was opened when it was empty leaves them out.
+        """
+        if self._passes:
+            self._file.close()
+            self._file = SectionFile(self._work.paths.part, self._table.size)
+        self._passes += 1
 
     # Without the network
 

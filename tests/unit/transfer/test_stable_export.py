@@ -185,6 +185,25 @@ def test_a_trap_for_the_size_of_the_answer_is_halved_too(tmp_path: Path) -> None
 
 
 class TestMoving:
+    @pytest.mark.parametrize("by_hashes", [True, False])
+    @pytest.mark.parametrize("reads", Reads)
+    def test_what_becomes_zero_meanwhile_is_zero(
+        self, tmp_path: Path, reads: Reads, *, by_hashes: bool
+    ) -> None:
+        fake = MemoryEndpoints(memory=MEMORY)
+
+        def after(call: Call) -> None:
+            if call.number == 3:
+                fake.touch("memory", 0, bytes(4 * PAGE))
+                fake.touch("memory", 3 * CHUNK_BYTES, bytes(2 * CHUNK_BYTES))
+
+        fake.after = after
+
+        report = export(fake, tmp_path, reads, rounds_by_hashes=by_hashes, window=1)
+
+        assert report.rounds == 2
+        assert copied(tmp_path) == bytes(fake.streams["memory"])
+
     def test_a_change_in_the_middle_is_read_again(self, tmp_path: Path) -> None:
         fake = MemoryEndpoints(memory=MEMORY)
 
@@ -215,6 +234,23 @@ class TestMoving:
         assert copied(tmp_path) == bytes(fake.streams["memory"])
         assert report.rounds == 2
         assert fake.count("backup_hashes") == 0
+
+    def test_hashes_of_two_moments_are_no_proof(self, tmp_path: Path) -> None:
+        fake = MemoryEndpoints(memory=MEMORY)
+        export(fake, tmp_path)
+        began = len(fake.calls)
+
+        def after(call: Call) -> None:
+            if call.number == began + 1 and call.method == "backup_hashes":
+                fake.touch("memory", 0, b"first")  # its hash is told already
+                fake.touch("memory", 6 * CHUNK_BYTES, b"then")  # the hash of this one is not
+
+        fake.after = after
+        report = export(fake, tmp_path, Reads.HASHES, window=1)
+
+        assert len(fake.streams["memory"]) == len(MEMORY)
+        assert copied(tmp_path) == bytes(fake.streams["memory"])
+        assert report.rounds == 2
 
     @pytest.mark.parametrize("by_hashes", [True, False])
     @pytest.mark.parametrize("reads", Reads)
