@@ -50,7 +50,12 @@ def backup_fields(backup: "Backup") -> dict[str, Json]:
 def listed(result: "BackupList") -> Report:
     """`list`."""
     rows = [_row(each) for each in result.backups]
+    head: tuple[str, ...]
     head = ("BACKUP", "TAKEN", "CANISTER", "SIZE", "NEW", "STORED", "LEVEL", "PROMISE", "TAGS")
+    if any(each.set_id for each in result.backups):
+        sets = [(each.set_id or "")[:8] for each in result.backups]
+        rows = [(*row[:-1], set_, row[-1]) for row, set_ in zip(rows, sets, strict=True)]
+        head = (*head[:-1], "SET", head[-1])
     count = len(rows)
     many = "backup" if count == 1 else "backups"
     last = f"{count or 'No'} {many} in {result.location}."

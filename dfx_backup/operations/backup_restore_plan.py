@@ -111,10 +111,27 @@ def plan_one(
     )
     _require_check(planned)
     left = _left_over(run, target, planned, found)
-    told = (*upload.warnings, *balance, *_warnings(planned, target, options), *left)
+    quicker = _quicker(run, target, planned, found)
+    told = (*quicker, *upload.warnings, *balance, *_warnings(planned, target, options), *left)
     return replace(
         planned, warnings=tuple(dict.fromkeys(told)), will_be_lost=_lost(planned, target)
     )
+
+
+def _quicker(
+    run: Runtime, target: Target, plan: RestorePlan, found: preflight.Survey
+) -> tuple[str, ...]:
+    """Say so when the snapshot that the backup was made of still exists."""
+    record = plan.backup.record
+    snapshot = None if record is None else record.identity.snapshot_id
+    if plan.elsewhere or snapshot not in found.ids:
+        return ()
+    command = run.command("snapshot load", target, snapshot)
+    there = f"The snapshot that {plan.backup} was made of is still on the subnet"
+    why = (
+        "brings the same state back at once, without an upload; only the global timer stays behind"
+    )
+    return (f"{there}: `{command}` {why}.",)
 
 
 def _left_over(

@@ -165,6 +165,25 @@ def test_a_set_shares_an_id_and_is_stopped_in_its_order(project: BackupProject) 
     assert project.is_running()
 
 
+def test_text_tells_what_belongs_together(project: BackupProject) -> None:
+    assert project.run_text("create", "note", env=project.env) == 0
+    assert "Set " not in project.text
+    assert project.run_text("list", env=project.env) == 0
+    assert "SET" not in project.text.split()
+    project.add("ledger")
+
+    assert project.run_text("create", "note", "ledger", env=project.env) == 0
+
+    told = project.text
+    set_id = project.records()[-1]["backup"]["set_id"]
+    assert f"Set  {set_id}: `restore set:{set_id[:8]}` brings all of it back" in told
+    assert project.run_text("list", env=project.env) == 0
+    head, alone, *together, _ = project.text.splitlines()
+    assert "SET" in head.split()
+    assert set_id[:8] not in alone
+    assert [set_id[:8] in each for each in together] == [True, True]
+
+
 def test_without_names_those_of_the_settings_are_taken(project: BackupProject) -> None:
     assert project.envelope("create", code=2)["errors"][0]["code"] == "usage"
     project.add("ledger")

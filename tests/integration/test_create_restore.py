@@ -121,3 +121,25 @@ def test_a_heap_above_four_gib_into_an_empty_canister(project: BackupProject) ->
     heap = project.state("other").heap
     assert heap.size == 65537 * PAGE
     assert heap.read(65536 * PAGE, 6) == b"beyond"
+
+
+def test_the_plan_names_the_quicker_way_while_there_is_one(project: BackupProject) -> None:
+    (backup,) = project.create("note")["backups"]
+
+    def plan(*more: str) -> str:
+        told = project.envelope("restore", "note@latest", "--dry-run", *more)["data"]
+        return " ".join(told["warnings"])
+
+    quicker = f"snapshot load {project.id()} {backup['snapshot_id']}"
+    assert quicker in plan()
+    assert quicker not in plan("--to", project.add("other"))
+    project.state().snapshots.clear()
+    assert quicker not in plan()
+
+
+def test_backing_up_what_exists_says_nothing_of_what_stays_there(project: BackupProject) -> None:
+    (backup,) = project.create("note")["backups"]
+    words = ("create", "note", "--snapshot", backup["snapshot_id"])
+    assert project.run_text(*words, env=project.env) == 0
+    assert "On chain" not in project.text
+    assert "On chain" in (project.run_text("create", "note", env=project.env), project.text)[1]
