@@ -11,24 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dfx_backup.errors import EndpointError, NetworkError, RejectError
-from dfx_backup.ic.candid import (
-    BLOB,
-    NAT8,
-    NAT16,
-    NAT32,
-    NAT64,
-    NULL,
-    TEXT,
-    CandidError,
-    Opt,
-    Type,
-    Value,
-    Vec,
-    decode,
-    encode,
-    record,
-    variant,
-)
+from dfx_backup.ic import stable_candid as types
+from dfx_backup.ic.candid import CandidError, Type, Value, decode, encode
 from dfx_backup.ic.principal import Principal
 from dfx_backup.model import CanisterId
 
@@ -40,64 +24,6 @@ READ_TIMEOUT_S = 120.0
 """Seconds after which a call that only reads is given up."""
 _NO_METHOD = "IC0536"
 _MISSING = "give the canister the kit's methods (`docs/stable-memory.md`), or go through a snapshot"
-
-_KIND = variant({"stable_memory": NULL, "virtual_memory": NAT8, "app": NULL})
-_STREAM = record({"name": TEXT, "kind": _KIND, "size": NAT64})
-_IMPORT = record(
-    {
-        "session": NAT64,
-        "stream": TEXT,
-        "size": NAT64,
-        "chunk_size": NAT32,
-        "hashes_known": NAT64,
-    }
-)
-_INFO = record(
-    {
-        "protocol": NAT16,
-        "kit": TEXT,
-        "canister_version": NAT64,
-        "streams": Vec(_STREAM),
-        "max_read": NAT32,
-        "max_write": NAT32,
-        "import_session": Opt(_IMPORT),
-    }
-)
-_HASHES = record({"canister_version": NAT64, "size": NAT64, "hashes": Vec(BLOB)})
-_ERROR = variant(
-    {
-        "unauthorized": NULL,
-        "unknown_stream": TEXT,
-        "out_of_range": record({"size": NAT64}),
-        "too_large": record({"max": NAT64}),
-        "import_in_progress": _IMPORT,
-        "no_such_session": NULL,
-        "hash_mismatch": record({"offset": NAT64}),
-        "incomplete": record({"first_missing_hash": NAT64}),
-        "cannot_grow": record({"wanted_pages": NAT64}),
-        "not_supported": TEXT,
-    }
-)
-_PROGRESS = variant({"done": NULL, "more": NAT64})
-_NAME = record({"stream": TEXT})
-_READ = record({"stream": TEXT, "offset": NAT64, "length": NAT32})
-_ASK = record({"stream": TEXT, "offset": NAT64, "chunk_size": NAT32, "count": NAT32})
-_BEGIN = record({"stream": TEXT, "size": NAT64, "chunk_size": NAT32})
-_PUT_HASHES = record({"session": NAT64, "first": NAT64, "hashes": Vec(BLOB)})
-_WRITE = record({"session": NAT64, "offset": NAT64, "data": BLOB})
-_SESSION = record({"session": NAT64})
-
-
-def _answer(ok: Type) -> Type:
-    return variant({"ok": ok, "err": _ERROR})
-
-
-_INFO_ANSWER = _answer(_INFO)
-_BLOB_ANSWER = _answer(BLOB)
-_HASHES_ANSWER = _answer(_HASHES)
-_IMPORT_ANSWER = _answer(_IMPORT)
-_NULL_ANSWER = _answer(NULL)
-_PROGRESS_ANSWER = _answer(_PROGRESS)
 
 
 class Methods(Protocol):
@@ -222,13 +148,13 @@ class StableEndpoints:
         Raises:
             EndpointError: also when the canister has no such methods, or of another protocol.
         """
-        found = self._call("backup_info", encode([], []), _INFO_ANSWER)
+        found = self._call("backup_info", encode([], []), types.INFO_ANSWER)
         return _info(found)
 
     def stage(self, stream: str) -> EndpointsInfo:
         """`backup_stage`: let the app make the bytes of one of its streams."""
-        arg = encode([_NAME], [{"stream": stream}])
-        return _info(self._call("backup_stage", arg, _INFO_ANSWER))
+        arg = encode([types.NAME], [{"stream": stream}])
+        return _info(self._call("backup_stage", arg, types.INFO_ANSWER))
 
     def read(self, stream: str, offset: int, length: int, *, certified: bool) -> bytes:
         """`backup_read`: exactly so many bytes.
@@ -243,13 +169,13 @@ class StableEndpoints:
             EndpointError: also when there are fewer bytes in the answer, or more.
         """
         asked = {"stream": stream, "offset": offset, "length": length}
-        arg = encode([_READ], [asked])
+        arg = encode([types.READ], [asked])
         found: bytes
         if certified:
-            found = self._call("backup_read", arg, _BLOB_ANSWER)
+            found = self._call("backup_read", arg, types.BLOB_ANSWER)
         else:
             reply = self._methods.query(self._canister, "backup_read", arg)
-            found = _opened("backup_read", reply, _BLOB_ANSWER)
+            found = _opened("backup_read", reply, types.BLOB_ANSWER)
         return check_length("backup_read", found, length)
 
     def hashes(self, stream: str, offset: int, chunk_size: int, count: int) -> ChunkHashes:
@@ -259,7 +185,7 @@ class StableEndpoints:
             EndpointError: also when what comes are no SHA-256s, or too many or too few of them.
         """
         asked = {"stream": stream, "offset": offset, "chunk_size": chunk_size, "count": count}
-        found = self._call("backup_hashes", encode([_ASK], [asked]), _HASHES_ANSWER)
+        found = self._call("backup_hashes", encode([types.ASK], [asked]), types.HASHES_ANSWER)
         told = ChunkHashes(
             canister_version=found["canister_version"],
             size=found["size"],
@@ -277,31 +203,31 @@ class StableEndpoints:
 
     def import_begin(self, stream: str, size: int, chunk_size: int) -> ImportSession:
         """`backup_import_begin`: from now on the canister is in import mode."""
-        arg = encode([_BEGIN], [{"stream": stream, "size": size, "chunk_size": chunk_size}])
-        return _session(self._call("backup_import_begin", arg, _IMPORT_ANSWER, changes=True))
+        arg = encode([types.BEGIN], [{"stream": stream, "size": size, "chunk_size": chunk_size}])
+        return _session(self._call("backup_import_begin", arg, types.IMPORT_ANSWER, changes=True))
 
     def import_hashes(self, session: int, first: int, hashes: Sequence[bytes]) -> None:
         """`backup_import_hashes`: of the chunks from number `first` on."""
         told = {"session": session, "first": first, "hashes": list(hashes)}
-        self._call("backup_import_hashes", encode([_PUT_HASHES], [told]), _NULL_ANSWER)
+        self._call("backup_import_hashes", encode([types.PUT_HASHES], [told]), types.NULL_ANSWER)
 
     def import_write(self, session: int, offset: int, data: bytes) -> None:
         """`backup_import_write`; writing the same again changes nothing."""
         told = {"session": session, "offset": offset, "data": data}
-        arg = encode([_WRITE], [told])
+        arg = encode([types.WRITE], [told])
         del told
-        self._call("backup_import_write", arg, _NULL_ANSWER)
+        self._call("backup_import_write", arg, types.NULL_ANSWER)
 
     def import_finish(self, session: int) -> int | None:
         """`backup_import_finish`: bytes that are still to be looked at; None when it is done."""
-        arg = encode([_SESSION], [{"session": session}])
-        case, left = self._call("backup_import_finish", arg, _PROGRESS_ANSWER)
+        arg = encode([types.SESSION], [{"session": session}])
+        case, left = self._call("backup_import_finish", arg, types.PROGRESS_ANSWER)
         return left if case == "more" else None
 
     def import_abort(self, session: int) -> None:
         """`backup_import_abort`: what was written stays."""
-        arg = encode([_SESSION], [{"session": session}])
-        self._call("backup_import_abort", arg, _NULL_ANSWER)
+        arg = encode([types.SESSION], [{"session": session}])
+        self._call("backup_import_abort", arg, types.NULL_ANSWER)
 
     def _call(self, method: str, arg: bytes, result: Type, *, changes: bool = False) -> Value:
         try:
