@@ -89,12 +89,22 @@ def backups_of(
         raise UsageError(f"there is no backup of canister `{canister}`{where}", hint=_HINT)
     groups = {group(each): each for each in found}
     if len(groups) > 1:
-        told = ", ".join(f"{each.canister_id} on {each.network_name}" for each in groups.values())
-        raise UsageError(
-            f"`{canister}` is the name of several canisters: {told}",
-            hint="Name it by its principal, or add `--network`.",
-        )
+        raise _several(canister, tuple(groups.values()))
     return tuple(found)
+
+
+def _several(canister: str, newest: Sequence[Backup]) -> UsageError:
+    """Canisters of one name, each told by its newest backup."""
+    places = {(each.canister_id, each.network_name) for each in newest}
+    told = ", ".join(
+        f"{each.canister_id} on {each.network_name} (newest backup {each.backup_id[:8]})"
+        for each in newest
+    )
+    if len(places) < len(newest):  # only the root keys differ
+        hint = "A local network that was reset is another one. Name the backup by its id."
+    else:
+        hint = "Name it by its principal, or add `--network`."
+    return UsageError(f"`{canister}` is the name of several canisters: {told}", hint=hint)
 
 
 def _only_canister(found: Sequence[Backup]) -> Sequence[Backup]:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dfx_backup.errors import NoRepositoryError, RefusedError, UsageError
+from dfx_backup.model import CanisterId, NetworkId, SnapshotId
 from dfx_backup.operations.backup_diff import PageRange, _map, _ranges
 from dfx_backup.operations.backup_names import backups_of, find_backup, find_backups, find_set
 from dfx_backup.operations.backup_notes import Note, NoteKind, read_note
@@ -16,6 +17,8 @@ from dfx_backup.operations.backups import Backup, Backups, check_tags
 from dfx_backup.operations.repository_access import Location, choose_location
 from dfx_backup.repository.contents import ContentTable
 from dfx_backup.repository.snapshots import SnapshotObject
+from dfx_backup.transfer.backup_json import BackupRecord
+from dfx_backup.transfer.terms import BackupIdentity
 
 CHAT, LEDGER = "rrkah-fqaaa-aaaaa-aaaaq-cai", "ryjl3-tyaaa-aaaaa-aaaba-cai"
 
@@ -81,6 +84,29 @@ def test_backups_of_a_canister() -> None:
     assert len(backups_of(ALL, CHAT, network="ic")) == 2
     with pytest.raises(UsageError, match="on nowhere"):
         backups_of(ALL, CHAT, network="nowhere")
+
+
+def test_canisters_of_networks_that_only_have_the_same_name() -> None:
+    def of(network_id: str) -> BackupRecord:
+        identity = BackupIdentity(
+            canister_id=CanisterId(CHAT),
+            snapshot_id=SnapshotId("00"),
+            network_id=NetworkId(network_id),
+            tool="a test",
+            created_at=0.0,
+        )
+        return BackupRecord(identity=identity, files=(), globals=())
+
+    one, other = (
+        backup(name, network="local", record=of(network))
+        for name, network in (("aa11", "1f"), ("bb22", "2f"))
+    )
+    with pytest.raises(
+        UsageError, match=r"\(newest backup aa11\).*\(newest backup bb22\)"
+    ) as caught:
+        backups_of(Backups(all=(one, other)), CHAT, network="local")
+    assert "reset" in caught.value.hint
+    assert "--network" not in caught.value.hint
 
 
 @pytest.mark.parametrize("tag", ["", " ", "a,b", "dfx-backup:pin", "a\n"])
