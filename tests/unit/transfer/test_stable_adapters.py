@@ -2,13 +2,12 @@
 
 import random
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dfx_backup.errors import EndpointError, MovingError, NetworkError, RejectError
+from dfx_backup.errors import EndpointError, MovingError, RejectError
 from dfx_backup.ic.candid import BLOB, NAT64, decode, encode
 from dfx_backup.ic.principal import Principal
 from dfx_backup.ic.stable_adapters import FactlandReader, OffsetBlobReader
@@ -21,6 +20,7 @@ from dfx_backup.transfer.stable_sidecar import StablePaths, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, ExportReport, Reads
 from dfx_backup.transfer.terms import SilentTransfer, TransferOptions
 from tests.fakes.memory_endpoints import CANISTER, reject
+from tests.fakes.old_canister import OldCanister
 
 MEMORY = random.Random(3).randbytes(5 * CHUNK_BYTES + 77)
 
@@ -28,42 +28,6 @@ MEMORY = random.Random(3).randbytes(5 * CHUNK_BYTES + 77)
 @pytest.fixture(autouse=True)
 def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "_LOOK_S", 0.003)
-
-
-class OldCanister:
-    """`stable_size`, `stable_read` and `db_download`, as the canisters in the wild have them."""
-
-    def __init__(self, memory: bytes, step: int = 2_000_000) -> None:
-        self.memory = bytearray(memory)
-        self.step = step
-        self.version = 5
-        self.calls: list[tuple[str, list[int]]] = []
-        self.after: Callable[[int], None] = lambda _number: None
-
-    def call(self, canister: Principal, method: str, arg: bytes, **_more: Any) -> bytes:
-        assert canister.to_text() == CANISTER
-        types = {"stable_size": [], "stable_read": [NAT64, NAT64], "db_download": [NAT64]}
-        if method not in types:
-            raise reject(5, "IC0536", f"Canister has no update method '{method}'")
-        values = decode(arg, types[method])
-        self.calls.append((method, values))
-        if method == "stable_size":
-            reply = encode([NAT64], [len(self.memory)])
-        else:
-            length = values[1] if method == "stable_read" else self.step
-            if method == "stable_read" and values[0] + length > len(self.memory):
-                raise reject(5, "IC0503", "Canister trapped: stable memory out of bounds")
-            reply = encode([BLOB], [bytes(self.memory[values[0] : values[0] + length])])
-        self.version += 1
-        self.after(len(self.calls))
-        return reply
-
-    def query(self, *_args: Any, **_more: Any) -> bytes:
-        raise AssertionError("nothing that is not certified")
-
-    def watch(self, listener: Callable[[NetworkError], None]) -> AbstractContextManager[None]:
-        del listener
-        return nullcontext()
 
 
 def factland(old: OldCanister, *, knows: bool = True) -> StreamReader:
