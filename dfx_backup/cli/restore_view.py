@@ -48,7 +48,7 @@ def restored(result: RestoreResult) -> Report:
     return Report(
         data={**fields.where(plan), "dry_run": False, **result_fields(result)},
         lines=_restored_lines(result),
-        warnings=tuple(dict.fromkeys((*plan.warnings, *result.warnings))),
+        warnings=tuple(dict.fromkeys((*plan.remarks, *result.warnings))),
         errors=(*failed, *(IncompleteError(each) for each in result.incomplete)),
     )
 
@@ -83,7 +83,7 @@ def set_restored(result: SetResult) -> Report:
         lines += [*_restored_lines(each), ""]
     failed = () if result.failure is None else (result.failure,)
     incomplete = [IncompleteError(told) for each in result.results for told in each.incomplete]
-    warnings = (told for each in result.results for told in (*each.plan.warnings, *each.warnings))
+    warnings = (told for each in result.results for told in (*each.plan.remarks, *each.warnings))
     return Report(
         data={
             "set_id": result.plan.set_id,

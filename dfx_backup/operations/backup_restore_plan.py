@@ -110,11 +110,25 @@ def plan_one(
         will_be_lost=load.will_be_lost,
     )
     _require_check(planned)
-    left = _left_over(run, target, planned, found)
-    quicker = _quicker(run, target, planned, found)
-    told = (*quicker, *upload.warnings, *balance, *_warnings(planned, target, options), *left)
+    warnings = (*upload.warnings, *balance, *_warnings(planned, target, options))
+    return _completed(run, target, planned, found, warnings)
+
+
+def _completed(
+    run: Runtime,
+    target: Target,
+    plan: RestorePlan,
+    found: preflight.Survey,
+    warnings: tuple[str, ...],
+) -> RestorePlan:
+    """The plan with all that is to be told."""
+    quicker = _quicker(run, target, plan, found)
+    told = (*quicker, *warnings, *_left_over(run, target, plan, found))
     return replace(
-        planned, warnings=tuple(dict.fromkeys(told)), will_be_lost=_lost(planned, target)
+        plan,
+        warnings=tuple(dict.fromkeys(told)),
+        quicker=quicker,
+        will_be_lost=_lost(plan, target),
     )
 
 

@@ -81,6 +81,7 @@ class RestorePlan:
         rollback: whether a failing check loads the safety snapshot.
         will_be_lost: one sentence for each thing that will be gone.
         warnings: one sentence for each thing to know.
+        quicker: those of them that name another way; nobody needs them afterwards.
     """
 
     backup: Backup
@@ -93,6 +94,12 @@ class RestorePlan:
     rollback: bool = False
     will_be_lost: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    quicker: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The warnings that hold when all is done."""
+        return tuple(each for each in self.warnings if each not in self.quicker)
 
     @property
     def canister(self) -> CanisterRef:

@@ -133,6 +133,8 @@ def test_the_plan_names_the_quicker_way_while_there_is_one(project: BackupProjec
     quicker = f"snapshot load {project.id()} {backup['snapshot_id']}"
     assert quicker in plan()
     assert quicker not in plan("--to", project.add("other"))
+    told = project.envelope("restore", "note@latest", "--yes")["data"]
+    assert quicker not in " ".join(told["warnings"])  # it is done
     project.state().snapshots.clear()
     assert quicker not in plan()
 
