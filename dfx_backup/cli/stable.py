@@ -19,6 +19,7 @@ from dfx_backup.errors import UsageError
 
 if TYPE_CHECKING:
     from dfx_backup.operations.stable_plans import Methods
+    from dfx_backup.operations.target import Target
 
 group = typer.Typer(
     rich_markup_mode=None,
@@ -190,13 +191,7 @@ def import_stream(  # noqa: PLR0913 - one parameter for each option
         raise UsageError("name the files with --file, or give up an import with --abort")
     target = run.connector.canister(run, canister, changes=not dry_run, restores=True)
     if file is None:
-        given_up = operation.plan_abort(target)
-        if dry_run:
-            return view.abort_plan(given_up)
-        run.confirm(
-            yes=yes, losses=given_up.will_be_lost, question=f"Give up the import on {target}"
-        )
-        return view.aborted(operation.abort(target))
+        return _abort(run, target, dry_run=dry_run, yes=yes)
     options = StableImportOptions(
         file=run.surroundings.path(file),
         stream=stream,
@@ -208,13 +203,20 @@ def import_stream(  # noqa: PLR0913 - one parameter for each option
     plan = operation.plan_import(run.runtime, target, options)
     if dry_run:
         return view.import_plan(plan)
-    run.confirm(
-        yes=yes,
-        losses=plan.will_be_lost,
-        question=f"Overwrite {plan.stream.name} of {target}",
-        notes=plan.warnings,
-    )
+    question = f"Overwrite {plan.stream.name} of {target}"
+    run.confirm(yes=yes, losses=plan.will_be_lost, question=question, notes=plan.warnings)
     return view.imported(operation.import_(run.runtime, target, options, _progress(run)))
+
+
+def _abort(run: Run, target: "Target", *, dry_run: bool, yes: bool) -> Report:
+    from dfx_backup.cli import stable_view as view
+    from dfx_backup.operations.stable_import import abort, plan_abort
+
+    plan = plan_abort(target)
+    if dry_run:
+        return view.abort_plan(plan)
+    run.confirm(yes=yes, losses=plan.will_be_lost, question=f"Give up the import on {target}")
+    return view.aborted(abort(target))
 
 
 def _methods(protocol: ProtocolChoice, method: str | None) -> "Methods":

@@ -12,9 +12,9 @@ from dfx_backup.transfer.stable_fetch import QUERY_WINDOW
 from dfx_backup.transfer.stable_hashes import HASH_WINDOW
 from dfx_backup.transfer.stable_reads import CERTIFIED_BYTES, QUERY_BYTES
 
-HASHING = {"rust": 75, "motoko": 800}
+HASHING = {"rust": 75, "motoko": 160}
 """Instructions for hashing one byte, at most, by the kit's language."""
-HASHED_AT_ONCE = {"rust": 33_000_000, "motoko": 3_000_000}
+HASHED_AT_ONCE = {"rust": 33_000_000, "motoko": 15_000_000}
 """Bytes that one call hashes in half of what it may execute."""
 QUERY_S = (0.1, 0.4)
 """Seconds of one query."""

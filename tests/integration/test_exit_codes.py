@@ -21,7 +21,7 @@ from dfx_backup.cli.app import main
 from dfx_backup.errors import BackupError
 from dfx_backup.operations.locks import lock_path
 from dfx_backup.operations.target import target_key
-from tests.fakes import cases
+from tests.fakes import cases, stable_cases
 from tests.fakes.memory_management import STRANGER, How
 from tests.fakes.stage import NETWORK_ID, Stage
 
@@ -144,6 +144,16 @@ def interrupted(stage: Stage) -> int:
     return create(stage)
 
 
+def endpoint(stage: Stage) -> int:
+    stable_cases.without_methods(stage)
+    return stage.run(*stable_cases.EXPORT, "--json")
+
+
+def moving(stage: Stage) -> int:
+    stable_cases.moving(stage)
+    return stage.run(*stable_cases.EXPORT, "--json")
+
+
 CASES: dict[type[BackupError], Callable[[Stage], int]] = {
     errors.BackupError: a_bug,
     errors.UsageError: usage,
@@ -159,6 +169,8 @@ CASES: dict[type[BackupError], Callable[[Stage], int]] = {
     errors.NetworkError: network,
     errors.CertificateError: certificate,
     errors.RejectError: rejected,
+    errors.EndpointError: endpoint,
+    errors.MovingError: moving,
     errors.UnknownOutcomeError: unknown_outcome,
     errors.RefusedError: refused,
     errors.InterruptedRunError: interrupted,
