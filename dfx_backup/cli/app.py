@@ -1,6 +1,5 @@
-"""The command tree, and `main`: argv in, exit code out."""
+"""`main`: argv in, exit code out."""
 
-import functools
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,54 +8,14 @@ from types import FrameType
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command
 
 from dfx_backup import __version__
-from dfx_backup.cli import (
-    backup,
-    context,
-    crash,
-    create,
-    doctor,
-    estimate,
-    kit,
-    output,
-    parent,
-    recover,
-    repository,
-    restore,
-    retention,
-    snapshot,
-    stable,
-)
+from dfx_backup.cli import context, crash, output, parent
 from dfx_backup.cli.output import Report
-from dfx_backup.cli.session import Connector, Session, require_command
+from dfx_backup.cli.session import Connector, Session
+from dfx_backup.cli.tree import tree
 from dfx_backup.errors import BackupError, IncompleteError, InterruptedRunError, UsageError
 from dfx_backup.operations.interrupts import SIGNALS
-
-_tree = functools.cache(get_command)
-"""All commands as a tree: Typer takes a while to make it, and a run asks several times."""
-
-app = typer.Typer(
-    rich_markup_mode=None,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="Backups of Internet Computer canisters.",
-    epilog="`dfx-backup --version` prints the version.",
-    callback=require_command,
-    invoke_without_command=True,
-)
-app.add_typer(snapshot.group, name="snapshot")
-app.add_typer(stable.group, name="stable")
-app.add_typer(kit.group, name="kit")
-recover.register(app)
-repository.register(app)
-create.register(app)
-backup.register(app)
-restore.register(app)
-retention.register(app)
-doctor.register(app)
-estimate.register(app)
 
 
 def main(
@@ -184,7 +143,7 @@ def _run(argv: list[str], session: Session) -> object:
 
     The groups above have no options, and Typer loads 0.1 s of libraries to find that out.
     """
-    command = _tree(app)
+    command = tree(argv)
     name, above = session.surroundings.program, None
     words, _ = _command_words(argv)
     for word in words:
@@ -204,7 +163,7 @@ def _command_words(argv: list[str]) -> tuple[list[str], bool]:
         Its words, none at all when the line names no command; and whether they are a whole
         command, not only a group.
     """
-    here = _tree(app)
+    here = tree(argv)
     words: list[str] = []
     for word in argv:
         if not isinstance(here, TyperGroup) or word not in here.commands:

@@ -15,6 +15,11 @@ group = typer.Typer(
 )
 
 
+def register(app: typer.Typer) -> None:
+    """Put the group into the tree."""
+    app.add_typer(group, name="kit")
+
+
 FolderOption = Annotated[
     str, typer.Option("--dir", metavar="DIR", help="Folder for the kit's files alone.")
 ]

@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from dfx_backup.operations.runbook import Place
     from dfx_backup.project.discover import Project
 
-key_group = typer.Typer(
-    rich_markup_mode=None,
-    help="Add, list, remove and change the passwords of the repository.",
-    callback=require_command,
-    invoke_without_command=True,
-)
-
 NewPasswordFileOption = Annotated[
     str | None,
     typer.Option(
@@ -59,6 +52,12 @@ def register(group: typer.Typer) -> None:
     repository_command(group, "init")(init)
     repository_command(group, "verify")(verify)
     repository_command(group, "unlock")(unlock)
+    key_group = typer.Typer(
+        rich_markup_mode=None,
+        help="Add, list, remove and change the passwords of the repository.",
+        callback=require_command,
+        invoke_without_command=True,
+    )
     repository_command(key_group, "add")(key_add)
     repository_command(key_group, "list")(key_list)
     repository_command(key_group, "remove")(key_remove)

@@ -30,6 +30,11 @@ group = typer.Typer(
 )
 
 
+def register(app: typer.Typer) -> None:
+    """Put the group into the tree."""
+    app.add_typer(group, name="snapshot")
+
+
 @command(group, "create")
 def create_snapshot(
     run: Run,

@@ -29,6 +29,11 @@ group = typer.Typer(
 )
 
 
+def register(app: typer.Typer) -> None:
+    """Put the group into the tree."""
+    app.add_typer(group, name="stable")
+
+
 class ViaChoice(enum.StrEnum):
     """The way to the memory."""
 

@@ -7,14 +7,13 @@ from unittest import mock
 
 import typer
 from typer.core import TyperGroup
-from typer.main import get_command
 
-from dfx_backup.cli.app import app
+from dfx_backup.cli.tree import tree
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
     """Every command and group with the words that lead to it, the root first."""
-    queue: list[tuple[tuple[str, ...], Any]] = [((), get_command(app))]
+    queue: list[tuple[tuple[str, ...], Any]] = [((), tree([]))]
     while queue:
         words, command = queue.pop(0)
         yield words, command
