@@ -78,6 +78,14 @@ class BlobIndex:
         word, offset, length, raw = _PLACE.unpack_from(self._records, at)
         return BlobPlace(word & _PACK_MASK, offset, length, raw, word & _COMPRESSED_BIT != 0)
 
+    def pack_of(self, kind: BlobKind, blob_id: bytes) -> int | None:
+        """Number of the pack in which a blob lies, or None; quicker than `find`."""
+        number = self.number(kind, blob_id)
+        if number is None:
+            return None
+        word: int = _WORD.unpack_from(self._records, number * _RECORD.size + ID_BYTES)[0]
+        return word & _PACK_MASK
+
     def add_pack(self, pack_id: str, blobs: Iterable[PackedBlob]) -> int:
         """Enter a pack and its blobs; the pack's number."""
         with self._adding:

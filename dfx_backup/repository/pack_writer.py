@@ -85,18 +85,18 @@ class PackWriter:
 
     def claim(self, kind: BlobKind, blob_id: bytes) -> bool:
         """Whether the caller must add this blob now; else it is stored or somebody adds it."""
-        place = self._index.find(kind, blob_id)
-        if place is not None:
-            self._used.add(place.pack)
+        pack = self._index.pack_of(kind, blob_id)
+        if pack is not None:
+            self._used.add(pack)
             return False
         key = (kind, blob_id)
         with self._lock:
             if key in self._claimed:
                 return False
             # An upload may have moved it from the claimed ones to the index since we looked.
-            place = self._index.find(kind, blob_id)
-            if place is not None:
-                self._used.add(place.pack)
+            pack = self._index.pack_of(kind, blob_id)
+            if pack is not None:
+                self._used.add(pack)
                 return False
             self._claimed.add(key)
         return True
