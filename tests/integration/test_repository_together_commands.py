@@ -16,6 +16,8 @@ from tests.fakes.snapshot_folder import contents, write_folder
 
 LOCKED = 11
 SHARED = noise(0, 6)
+BREATH_S = 0.2
+"""Between two runs of those who only hold shared locks: else the pruner may never get its own."""
 
 
 def memory(number: int) -> bytes:
@@ -25,9 +27,9 @@ def memory(number: int) -> bytes:
 class Desk:
     """Somebody who types one command line after the other; locked out, they try again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, commands: Commands) -> None:
         self.folder = folder
-        self.commands = Commands(folder)
+        self.commands = commands
         self.locked_out = 0
 
     def run(self, *argv: str) -> dict[str, object]:
@@ -56,13 +58,11 @@ class Together:
 
     def thread(self, name: str, work: Callable[[Desk], int]) -> threading.Thread:
         def run() -> None:
-            desk = Desk(self.folder)
             try:
-                self.done[name] = work(desk)
+                with contextlib.closing(Commands(self.folder)) as commands:
+                    self.done[name] = work(Desk(self.folder, commands))
             except BaseException as error:  # noqa: BLE001 - told at the end of the test
                 self.failures.append(error)
-            finally:
-                desk.commands.close()
 
         return threading.Thread(target=run, name=name)
 
@@ -90,11 +90,13 @@ class Together:
                 desk.run("export", backup_id, str(target))
                 assert contents(target)["wasm_memory.bin"] == memory(number)
                 rounds += 1
+            time.sleep(BREATH_S)
         return rounds
 
     def prune(self, desk: Desk) -> int:
-        rounds = 0
-        while not self.over.is_set():
+        rounds, last = 0, False
+        while not last:
+            last = self.over.is_set()  # once more when nobody is in its way any longer
             for path in (self.folder / "repo" / "data").rglob("*"):
                 with contextlib.suppress(FileNotFoundError):
                     if path.is_file():  # locks alone protect what is young
@@ -111,7 +113,11 @@ class Together:
 @pytest.mark.timeout(400)
 def test_two_writers_a_reader_a_pruner_and_restic(tmp_path: Path) -> None:
     judge = Restic(tmp_path / "repo", tmp_path / "judge")
-    desk = Desk(tmp_path)
+    with contextlib.closing(Commands(tmp_path)) as commands:
+        work_together(tmp_path, Desk(tmp_path, commands), judge)
+
+
+def work_together(tmp_path: Path, desk: Desk, judge: Restic) -> None:
     desk.run("init")
     together = Together(tmp_path)
     writers = [together.thread(f"writer {first}", together.write(first, 8)) for first in (100, 200)]
@@ -125,6 +131,7 @@ def test_two_writers_a_reader_a_pruner_and_restic(tmp_path: Path) -> None:
         said = "".join(process.communicate(timeout=100))
         assert process.returncode == 0 or "already locked" in said, said
         theirs += process.returncode == 0
+        time.sleep(BREATH_S)
     together.over.set()
     for each in threads:
         each.join()
@@ -139,4 +146,3 @@ def test_two_writers_a_reader_a_pruner_and_restic(tmp_path: Path) -> None:
     for backup_id, number in together.committed.items():
         desk.run("export", backup_id, f"last-{number}")
         assert contents(tmp_path / f"last-{number}")["wasm_memory.bin"] == memory(number)
-    desk.commands.close()
