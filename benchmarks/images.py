@@ -37,11 +37,6 @@ class Image:
         """Bytes."""
         return self.pages * PAGE
 
-    @property
-    def data_size(self) -> int:
-        """Bytes in pages that are not zero."""
-        return sum(count for _, count in self.runs) * PAGE
-
 
 def full(mib: int) -> Image:
     """No page is zero."""

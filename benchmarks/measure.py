@@ -5,7 +5,6 @@ so a child's peak is never told as less than its parent's: this process has to s
 """
 
 import os
-import resource
 import subprocess
 import tempfile
 import threading
@@ -72,8 +71,3 @@ def run(
             cpu_s=usage.ru_utime + usage.ru_stime,
             peak_mb=usage.ru_maxrss * 1024 / 1e6,
         )
-
-
-def own_peak_mb() -> float:
-    """The least that `Finished.peak_mb` can be."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6

@@ -5,9 +5,6 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-WIDTH = 80
-"""Columns that plain text keeps to."""
-
 _ESCAPES = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # operating-system commands: titles, links
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"  # control sequences: colours, cursor

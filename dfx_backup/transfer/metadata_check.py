@@ -7,8 +7,6 @@ from dfx_backup.transfer.terms import PAGE_BYTES
 
 _GIB = 1 << 30
 MAX_MODULE_BYTES = 100 * 1024 * 1024
-MAX_HEAP_32_BYTES = 4 * _GIB
-"""Most of a wasm32 canister, and of one without a module."""
 MAX_HEAP_64_BYTES = 6 * _GIB
 MAX_STABLE_BYTES = 500 * _GIB
 MAX_GLOBALS = 1000
