@@ -45,6 +45,14 @@ ReplaceOption = Annotated[
     ),
 ]
 
+SkipSafetySnapshotOption = Annotated[
+    bool, typer.Option("--skip-safety-snapshot", help="Do not keep the present state.")
+]
+
+CloneOption = Annotated[
+    bool, typer.Option("--clone", help="Leave the global timer out: a copy must not act.")
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:

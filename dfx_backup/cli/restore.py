@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfx_backup import __version__
-from dfx_backup.cli.options import AllowStoppedOption, DryRunOption, ReplaceOption, YesOption
+from dfx_backup.cli.options import (
+    AllowStoppedOption,
+    CloneOption,
+    DryRunOption,
+    ReplaceOption,
+    SkipSafetySnapshotOption,
+    YesOption,
+)
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.repository_options import RepositoryChoice, repository_command
 from dfx_backup.cli.session import Run
@@ -51,10 +58,6 @@ SettingsOption = Annotated[
     typer.Option("--settings", help="Apply the backup's settings and controllers in the end."),
 ]
 
-CloneOption = Annotated[
-    bool, typer.Option("--clone", help="Leave the global timer out: a copy must not act.")
-]
-
 StartOption = Annotated[
     bool, typer.Option("--start", help="Start a clone even when it has a heartbeat.")
 ]
@@ -71,11 +74,6 @@ CheckOption = Annotated[
 RollbackOption = Annotated[
     bool,
     typer.Option("--rollback", help="Go back to the state before when the check fails."),
-]
-
-SkipOption = Annotated[
-    bool,
-    typer.Option("--skip-safety-snapshot", help="Do not keep the present state."),
 ]
 
 ReadBackOption = Annotated[
@@ -100,7 +98,7 @@ def restore(  # noqa: PLR0913 - one parameter for each option
     start: StartOption = False,
     check: CheckOption = None,
     rollback: RollbackOption = False,
-    skip_safety_snapshot: SkipOption = False,
+    skip_safety_snapshot: SkipSafetySnapshotOption = False,
     replace: ReplaceOption = None,
     allow_stopped: AllowStoppedOption = False,
     read_back: ReadBackOption = ReadBackChoice.SAMPLED,

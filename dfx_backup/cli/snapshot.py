@@ -15,6 +15,7 @@ from dfx_backup.cli.options import (
     CanisterArgument,
     DryRunOption,
     ReplaceOption,
+    SkipSafetySnapshotOption,
     SnapshotArgument,
     YesOption,
 )
@@ -82,10 +83,7 @@ def load_snapshot(  # noqa: PLR0913 - one parameter for each option
     canister: CanisterArgument,
     snapshot: SnapshotArgument,
     *,
-    skip_safety_snapshot: Annotated[
-        bool,
-        typer.Option("--skip-safety-snapshot", help="Do not keep the present state."),
-    ] = False,
+    skip_safety_snapshot: SkipSafetySnapshotOption = False,
     replace: ReplaceOption = None,
     from_other_canister: Annotated[
         bool,

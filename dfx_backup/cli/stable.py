@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfx_backup import __version__
-from dfx_backup.cli.options import CanisterArgument, DryRunOption, ReplaceOption, YesOption
+from dfx_backup.cli.options import (
+    CanisterArgument,
+    DryRunOption,
+    ReplaceOption,
+    SkipSafetySnapshotOption,
+    YesOption,
+)
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Run, command, require_command
 from dfx_backup.cli.transfer import WINDOW, ConcurrencyOption
@@ -172,9 +178,7 @@ def import_stream(  # noqa: PLR0913 - one parameter for each option
     ] = None,
     stream: StreamOption = None,
     via: ViaOption = ViaChoice.ENDPOINTS,
-    skip_safety_snapshot: Annotated[
-        bool, typer.Option("--skip-safety-snapshot", help="Do not keep the present state.")
-    ] = False,
+    skip_safety_snapshot: SkipSafetySnapshotOption = False,
     replace: ReplaceOption = None,
     from_other_canister: Annotated[
         bool, typer.Option("--from-other-canister", help="The file is another canister's.")

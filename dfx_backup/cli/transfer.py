@@ -9,7 +9,13 @@ from typing import Annotated
 import typer
 
 from dfx_backup import __version__
-from dfx_backup.cli.options import CanisterArgument, DryRunOption, SnapshotArgument, YesOption
+from dfx_backup.cli.options import (
+    CanisterArgument,
+    CloneOption,
+    DryRunOption,
+    SnapshotArgument,
+    YesOption,
+)
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Run, command
 from dfx_backup.cli.transfer_progress import TransferView
@@ -106,9 +112,7 @@ def upload_snapshot(  # noqa: PLR0913 - one parameter for each option
     resume: ResumeOption = None,
     replace: EarlyReplaceOption = None,
     concurrency: ConcurrencyOption = WINDOW,
-    clone: Annotated[
-        bool, typer.Option("--clone", help="Leave the global timer out: a copy must not act.")
-    ] = False,
+    clone: CloneOption = False,
     read_back: Annotated[
         ReadBackChoice,
         typer.Option("--read-back", help="How much is read and compared in the end."),
