@@ -1,5 +1,6 @@
 """Write the golden files anew: the help of every command, and every kind of JSON envelope.
 
+The manifest of the dfx extension, which tells of every command too, is written with them.
 The tests compare; run this after a change that is meant, and read the difference.
 """
 
@@ -10,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.fakes import cases  # noqa: E402 - only now can it be found
+from scripts import gen_extension  # noqa: E402 - only now can it be found
+from tests.fakes import cases  # noqa: E402 - the same
 from tests.fakes.tree import help_texts  # noqa: E402 - the same
 
 GOLDEN = ROOT / "tests" / "golden"
@@ -28,7 +30,9 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 
 def main() -> None:
-    """Write both folders."""
+    """Write both folders, and the manifest."""
+    for name, content in gen_extension.texts().items():
+        (ROOT / name).write_text(content, encoding="utf-8")
     write(GOLDEN / "help", help_texts())
     envelopes = {}
     for name, case in cases.ENVELOPES.items():
