@@ -157,12 +157,13 @@ def verify_(
 ) -> Report:
     """Check an exported file against the hashes beside it."""
     from dfx_backup.cli import stable_view as view
-    from dfx_backup.operations.stable_verify import read_sidecar, verify
+    from dfx_backup.operations.stable_copies import FileCopy
+    from dfx_backup.operations.stable_verify import verify
 
     path = run.surroundings.path(file)
     target = None
     if live:
-        _, sidecar = read_sidecar(path)
+        sidecar = FileCopy.read(path).sidecar
         target = run.connector.canister(run, sidecar.identity.canister_id, changes=False)
     return view.verified(verify(run.runtime, path, target, _progress(run)))
 
@@ -193,6 +194,7 @@ def import_stream(  # noqa: PLR0913 - one parameter for each option
     """Overwrite a stream of a canister's memory by a file; only what differs is sent."""
     from dfx_backup.cli import stable_view as view
     from dfx_backup.operations import stable_import as operation
+    from dfx_backup.operations.stable_copies import FileCopy
     from dfx_backup.operations.stable_plans import StableImportOptions
 
     _require_endpoints(via)
@@ -202,7 +204,7 @@ def import_stream(  # noqa: PLR0913 - one parameter for each option
     if file is None:
         return _abort(run, target, dry_run=dry_run, yes=yes)
     options = StableImportOptions(
-        file=run.surroundings.path(file),
+        copy=FileCopy.read(run.surroundings.path(file)),
         stream=stream,
         skip_safety_snapshot=skip_safety_snapshot,
         replace=optional_snapshot_id(replace),

@@ -88,7 +88,7 @@ def exported(result: StableExportResult) -> Report:
         moved += f", {text.rate(tally.moved_bytes / tally.seconds)}"
     lines = text.facts(
         (
-            ("File", str(report.paths.data)),
+            ("File", str(plan.paths.data)),
             ("Canister", fields.place(plan)),
             ("Stream", f"{sidecar.identity.stream}, {text.size(sidecar.hashes.size)}"),
             ("Read by", f"{_READS[plan.reads]}; {plan.reason}"),
@@ -104,7 +104,7 @@ def exported(result: StableExportResult) -> Report:
         "dry_run": False,
         "plan": _export_fields(plan),
         **_sidecar_fields(sidecar),
-        "file": str(report.paths.data),
+        "file": str(plan.paths.data),
         "rounds": report.rounds,
         "hash_calls": report.hash_calls,
         "moved_bytes": tally.moved_bytes,
@@ -150,12 +150,13 @@ def verified(result: StableVerifyResult) -> Report:
 
 def import_plan(plan: StableImportPlan) -> Report:
     """`stable import --dry-run`."""
-    sidecar = plan.sidecar
+    copy = plan.copy
+    size = text.size(copy.sidecar.hashes.size)
     lines = text.facts(
         (
             ("Canister", fields.place(plan)),
             ("Driver", plan.driver),
-            ("File", f"{plan.paths.data}, {text.size(sidecar.hashes.size)}"),
+            ("Backup" if copy.file is None else "File", f"{copy.file or copy.backup_id}, {size}"),
             ("Stream", f"{plan.stream.name}, {text.size(plan.stream.size)} now"),
             *((("Goes on", f"session {plan.resumes}"),) if plan.resumes is not None else ()),
             ("Safety", "a snapshot first; stopped meanwhile" if plan.safety_snapshot else "none"),
@@ -272,9 +273,10 @@ def _import_fields(plan: StableImportPlan) -> dict[str, Json]:
     return {
         "kit": plan.info.kit,
         **_stream_fields(plan.stream),
-        "file": str(plan.paths.data),
-        "file_bytes": plan.sidecar.hashes.size,
-        "root": plan.sidecar.hashes.root(),
+        "file": None if plan.copy.file is None else str(plan.copy.file),
+        "backup_id": plan.copy.backup_id,
+        "file_bytes": plan.copy.sidecar.hashes.size,
+        "root": plan.copy.sidecar.hashes.root(),
         "resumes": None if plan.resumes is None else str(plan.resumes),
         "takes_safety_snapshot": plan.safety_snapshot,
         "replaces": plan.replaces.snapshot_id if plan.replaces else None,

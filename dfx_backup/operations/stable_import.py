@@ -1,4 +1,6 @@
-"""Make a stream of a canister's memory what a file is, through the canister's own methods."""
+"""Make a stream of a canister's memory what a copy is, through the canister's own methods."""
+
+from contextlib import closing
 
 from dfx_backup.errors import DamageError, RefusedError
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, ImportSession, Stream, StreamKind
@@ -7,17 +9,17 @@ from dfx_backup.operations import snapshot_create, stable_source, transfers
 from dfx_backup.operations import stable_costs as costs
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.plans import CreateOptions
+from dfx_backup.operations.stable_copies import StableCopy
 from dfx_backup.operations.stable_plans import (
     StableAbortPlan,
     StableImportOptions,
     StableImportPlan,
     StableImportResult,
 )
-from dfx_backup.operations.stable_verify import read_sidecar
 from dfx_backup.operations.target import Runtime, Target
-from dfx_backup.transfer.stable_check import damaged_chunks
+from dfx_backup.transfer.stable_check import damage_of
 from dfx_backup.transfer.stable_import import goes_on_with, import_stream
-from dfx_backup.transfer.stable_sidecar import Moment, Sidecar, StablePaths
+from dfx_backup.transfer.stable_sidecar import Moment, Sidecar
 from dfx_backup.transfer.terms import TransferProgress
 
 _GIVEN_UP = (
@@ -35,13 +37,13 @@ def plan_import(run: Runtime, target: Target, options: StableImportOptions) -> S
 
     Raises:
         UsageError: the identity's key can't be read, or `replace` names no snapshot.
-        RefusedError: the file is another canister's, another import is in progress, or the safety
+        RefusedError: the copy is another canister's, another import is in progress, or the safety
             snapshot can't be taken.
         ProjectError, DamageError: the files can't be read or understood.
         EndpointError: the canister has no such methods or no such stream, or we may not call.
         NetworkError, ToolError: as the network or the driver tells them.
     """
-    paths, sidecar = read_sidecar(options.file)
+    sidecar = options.copy.sidecar
     info = stable_source.endpoints(target).info()
     stream = stable_source.choose_stream(info, options.stream or sidecar.identity.stream)
     resumes = goes_on_with(info, stream.name, sidecar.hashes)
@@ -66,8 +68,7 @@ def plan_import(run: Runtime, target: Target, options: StableImportOptions) -> S
         driver=target.driver.describe(),
         info=info,
         stream=stream,
-        paths=paths,
-        sidecar=sidecar,
+        copy=options.copy,
         resumes=None if resumes is None else resumes.session,
         safety_snapshot=safety,
         replaces=replaces,
@@ -94,7 +95,7 @@ def import_(
             a step.
     """
     plan = plan_import(run, target, options)
-    _require_whole(plan.paths, plan.sidecar, progress)
+    _require_whole(plan.copy, progress)
     safety = None
     if plan.safety_snapshot:
         progress.step("keeping the present state in a snapshot, with the canister stopped")
@@ -108,8 +109,8 @@ def import_(
         report = import_stream(
             writer,
             plan.stream.name,
-            plan.paths.data,
-            plan.sidecar.hashes,
+            plan.copy.open(),
+            plan.copy.sidecar.hashes,
             options=transfers.options(run, interrupts, options.window),
             progress=progress,
         )
@@ -170,14 +171,18 @@ def _in_import_mode(info: EndpointsInfo, stream: Stream) -> bool:
     return info.import_session is not None and stream.kind is not StreamKind.APP
 
 
-def _require_whole(paths: StablePaths, sidecar: Sidecar, progress: TransferProgress) -> None:
-    with Interrupts() as interrupts, interrupts.deferred():
-        problems = damaged_chunks(
-            paths, sidecar, progress=progress, should_stop=lambda: interrupts.caught is not None
+def _require_whole(copy: StableCopy, progress: TransferProgress) -> None:
+    with Interrupts() as interrupts, interrupts.deferred(), closing(copy.open()) as data:
+        problems = damage_of(
+            data,
+            copy.sidecar.hashes,
+            progress=progress,
+            should_stop=lambda: interrupts.caught is not None,
         )
     if problems:
         raise DamageError(
-            f"{problems[0]}; nothing was written to the canister", hint="export the stream again"
+            f"{copy}{problems[0]}; nothing was written to the canister",
+            hint="export the stream again",
         )
 
 
@@ -187,20 +192,20 @@ def _warnings(
     """What to know.
 
     Raises:
-        RefusedError: the file is another canister's.
+        RefusedError: the copy is another canister's.
     """
     identity = sidecar.identity
     told = []
     if (identity.network_id, identity.canister_id) != (target.network_id, target.canister_id):
         if not options.other_canister:
             raise RefusedError(
-                f"the file is a copy of {identity.canister_id}, perhaps on another network, and"
-                f" not of {target}",
+                f"{options.copy} is a copy of {identity.canister_id}, perhaps on another network,"
+                f" and not of {target}",
                 hint="add --from-other-canister when that is what you mean",
             )
-        told.append(f"The file is a copy of {identity.canister_id}: principals in it are its own.")
+        told.append(f"It is a copy of {identity.canister_id}: principals in it are its own.")
     if sidecar.moment is Moment.UNPROVEN:
-        told.append("Nothing proves that the file is of one moment.")
+        told.append("Nothing proves that the copy is of one moment.")
     if stream.kind is not StreamKind.APP:
         told.append(
             "The canister's heap may disagree with the imported memory: the app refuses calls"
@@ -225,6 +230,6 @@ def _losses(
 
 
 def _again(run: Runtime, target: Target, plan: StableImportPlan) -> str:
-    words = ("--file", str(plan.paths.base), "--stream", plan.stream.name)
+    words = (*plan.copy.words, "--stream", plan.stream.name)
     command = run.command("stable import", target, *words)
     return f"go on, with what has been written: `{command}`"

@@ -7,6 +7,7 @@ from pathlib import Path
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, Stream
 from dfx_backup.model import CanisterRef, CanisterSnapshot, Network, NetworkId, SnapshotId
 from dfx_backup.operations.durations import Span
+from dfx_backup.operations.stable_copies import StableCopy
 from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths
 from dfx_backup.transfer.stable_terms import ExportReport, ImportReport, Reads
 from dfx_backup.transfer.terms import DEFAULT_WINDOW
@@ -170,15 +171,15 @@ class StableImportOptions:
     """What `stable import` was asked for.
 
     Attributes:
-        file: NAME of the files.
-        stream: name of the stream; None takes that of the sidecar.
+        copy: what is imported: files, or a backup.
+        stream: name of the stream; None takes that of the copy.
         skip_safety_snapshot: keep nothing of the present state.
         replace: snapshot that the safety snapshot replaces, or None.
         other_canister: the file may be another canister's.
         window: most writes in flight.
     """
 
-    file: Path
+    copy: StableCopy
     stream: str | None = None
     skip_safety_snapshot: bool = False
     replace: SnapshotId | None = None
@@ -197,8 +198,7 @@ class StableImportPlan:
         driver: the tool and its version.
         info: what the canister offers.
         stream: what is overwritten.
-        paths: the files.
-        sidecar: what is known of them.
+        copy: by what.
         resumes: the canister's session of an interrupted import, or None.
         safety_snapshot: the present state is kept in a snapshot first, with the canister stopped.
         replaces: the snapshot that it replaces, or None.
@@ -215,8 +215,7 @@ class StableImportPlan:
     driver: str
     info: EndpointsInfo
     stream: Stream
-    paths: StablePaths
-    sidecar: Sidecar
+    copy: StableCopy
     resumes: int | None
     safety_snapshot: bool
     replaces: CanisterSnapshot | None

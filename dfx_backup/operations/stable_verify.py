@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from dfx_backup.errors import ProjectError, RefusedError, UsageError
+from dfx_backup.errors import RefusedError, UsageError
 from dfx_backup.operations import stable_source, transfers
 from dfx_backup.operations.interrupts import Interrupts
+from dfx_backup.operations.stable_copies import FileCopy
 from dfx_backup.operations.stable_plans import (
     LiveComparison,
     StableProtocol,
@@ -13,28 +14,8 @@ from dfx_backup.operations.stable_plans import (
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.transfer.stable_check import damaged_chunks
 from dfx_backup.transfer.stable_hashes import certified_hashes
-from dfx_backup.transfer.stable_sidecar import Certified, Moment, Sidecar, StablePaths
+from dfx_backup.transfer.stable_sidecar import Certified, Moment, Sidecar
 from dfx_backup.transfer.terms import DEFAULT_WINDOW, TransferProgress
-
-
-def read_sidecar(file: Path) -> tuple[StablePaths, Sidecar]:
-    """What is known of an export.
-
-    Raises:
-        ProjectError: there is none.
-        DamageError: the sidecar can't be understood.
-    """
-    paths = StablePaths.of(file)
-    sidecar = Sidecar.read(paths.sidecar)
-    if sidecar is None:
-        raise ProjectError(
-            f"{paths.sidecar} is not there",
-            hint="an export writes it when it is complete: `stable export` goes on with one"
-            " that was interrupted"
-            if paths.part.exists()
-            else "name the files with --file, as `stable export` was told",
-        )
-    return paths, sidecar
 
 
 def verify(
@@ -50,7 +31,8 @@ def verify(
         EndpointError, NetworkError: as the canister or the network tells it.
     """
     with Interrupts() as interrupts:
-        paths, sidecar = read_sidecar(file)
+        copy = FileCopy.read(file)
+        paths, sidecar = copy.paths, copy.sidecar
         with interrupts.deferred():
             problems = damaged_chunks(
                 paths,

@@ -1,12 +1,11 @@
-"""A file against its sidecar."""
+"""A copy against its hashes."""
 
 import hashlib
-import os
 from collections.abc import Callable
 
 from dfx_backup.errors import InterruptedRunError
-from dfx_backup.transfer.slices import read_exactly
-from dfx_backup.transfer.stable_export import unusable
+from dfx_backup.transfer.chunk_table import ChunkTable
+from dfx_backup.transfer.stable_data import FileData, StreamData
 from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths
 from dfx_backup.transfer.terms import TransferProgress
 
@@ -18,37 +17,47 @@ def damaged_chunks(
     progress: TransferProgress,
     should_stop: Callable[[], bool],
 ) -> tuple[str, ...]:
-    """What is wrong with the bytes, one sentence each; empty when they are what they should be.
+    """What is wrong with a file, one sentence each; empty when it is what it should be.
 
     Raises:
         InterruptedRunError: `should_stop` said so.
         ProjectError: the file can't be read.
     """
-    hashes = sidecar.hashes
-    try:
-        handle = os.open(paths.data, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    if not paths.data.exists():
         return (f"{paths.data.name} is missing",)
-    except OSError as error:
-        raise unusable(paths.data, error) from error
+    data = FileData.open(paths.data)
     try:
-        size = os.fstat(handle).st_size
-        if size != hashes.size:
-            return (f"{paths.data.name} has {size:,} bytes instead of {hashes.size:,}",)
-        progress.begin("checking", total_bytes=size, done_bytes=0)
-        wrong = []
-        for index in range(hashes.count):
-            if should_stop():
-                raise InterruptedRunError("the check was interrupted")
-            offset, length = index * hashes.chunk_size, hashes.length(index)
-            if hashlib.sha256(read_exactly(handle, length, offset)).digest() != hashes.get(index):
-                wrong.append(offset)
-            progress.advance(length)
-    except OSError as error:
-        raise unusable(paths.data, error) from error
+        told = damage_of(data, sidecar.hashes, progress=progress, should_stop=should_stop)
+        return tuple(f"{paths.data.name}{each}" for each in told)
     finally:
-        os.close(handle)
+        data.close()
+
+
+def damage_of(
+    data: StreamData,
+    hashes: ChunkTable,
+    *,
+    progress: TransferProgress,
+    should_stop: Callable[[], bool],
+) -> tuple[str, ...]:
+    """What is wrong with a copy: what to say behind its name; empty when all hashes match.
+
+    Raises:
+        InterruptedRunError: `should_stop` said so.
+        ProjectError, DamageError: it can't be read.
+    """
+    if data.size != hashes.size:
+        return (f" has {data.size:,} bytes instead of {hashes.size:,}",)
+    progress.begin("checking", total_bytes=hashes.size, done_bytes=0)
+    wrong = []
+    for index in range(hashes.count):
+        if should_stop():
+            raise InterruptedRunError("the check was interrupted")
+        offset, length = index * hashes.chunk_size, hashes.length(index)
+        if hashlib.sha256(data.read(offset, length)).digest() != hashes.get(index):
+            wrong.append(offset)
+        progress.advance(length)
     if not wrong:
         return ()
     count = f"{len(wrong)} chunk{'' if len(wrong) == 1 else 's'}"
-    return (f"{paths.data.name}: {count} changed, the first at offset {wrong[0]:,}",)
+    return (f": {count} changed, the first at offset {wrong[0]:,}",)

@@ -5,13 +5,10 @@ All chunks are of one moment when the canister's version rose by our own calls a
 chunk was found the same a second time. Else what changed is read again, in five rounds at most.
 """
 
-import errno
-import os
-from pathlib import Path
-
-from dfx_backup.errors import EndpointError, MovingError, NetworkError, ProjectError
+from dfx_backup.errors import EndpointError, MovingError, NetworkError
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, Stream
 from dfx_backup.transfer.chunk_table import ChunkTable
+from dfx_backup.transfer.stable_data import unusable
 from dfx_backup.transfer.stable_fetch import Fetcher
 from dfx_backup.transfer.stable_hashes import HashPass, certified_hashes
 from dfx_backup.transfer.stable_reads import CHUNK_BYTES, StreamReader
@@ -22,7 +19,13 @@ from dfx_backup.transfer.stable_sidecar import (
     StablePaths,
     StreamIdentity,
 )
-from dfx_backup.transfer.stable_terms import ExportChoices, ExportReport, Proof, Reads
+from dfx_backup.transfer.stable_terms import (
+    ExportChoices,
+    ExportReport,
+    Proof,
+    Reads,
+    StreamWork,
+)
 from dfx_backup.transfer.stable_work import ExportWork
 from dfx_backup.transfer.terms import TransferOptions, TransferProgress
 from dfx_backup.transfer.window import persist
@@ -65,30 +68,41 @@ def export_stream(
     """
     try:
         work = ExportWork.open(paths, what, CHUNK_BYTES)
-        run = _Export(reader, what, work, choices, options, progress)
-        try:
-            return run.carry_out()
-        finally:
-            run.close()
+        return export_into(work, reader, what, choices, options=options, progress=progress)
     except OSError as error:
         raise unusable(paths.part, error) from error
 
 
-def unusable(path: Path, error: OSError) -> ProjectError:
-    """The error for a file that can't be written or read."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    hint = "make room, and run the same again" if error.errno == errno.ENOSPC else None
-    return ProjectError(f"{path} can't be used: {reason}", hint=hint)
+def export_into(
+    work: StreamWork,
+    reader: StreamReader,
+    what: StreamIdentity,
+    choices: ExportChoices,
+    *,
+    options: TransferOptions,
+    progress: TransferProgress,
+) -> ExportReport:
+    """As `export_stream`, to any place; it is closed in the end, unless reads are still in flight.
+
+    Raises:
+        OSError: the place can't be used.
+        BackupError: as `export_stream`, or as the place tells it.
+    """
+    run = _Export(reader, what, work, choices, options, progress)
+    try:
+        return run.carry_out()
+    finally:
+        run.close()
 
 
 class _Export:
-    """One run. Its files stay open when reads had to be left behind in flight."""
+    """One run. Its place stays open when reads had to be left behind in flight."""
 
     def __init__(
         self,
         reader: StreamReader,
         what: StreamIdentity,
-        work: ExportWork,
+        work: StreamWork,
         choices: ExportChoices,
         options: TransferOptions,
         progress: TransferProgress,
@@ -127,7 +141,7 @@ class _Export:
 
     def close(self) -> None:
         """Close what no thread needs any more."""
-        if self._fetcher is None or self._fetcher.close():
+        if self._fetcher is None or self._fetcher.is_idle:
             self._work.close()
 
     def _round(self, fetcher: Fetcher, *, is_first: bool) -> Proof | None:
@@ -175,7 +189,7 @@ class _Export:
         found = certified_hashes(
             self._reader,
             self._what.stream,
-            CHUNK_BYTES,
+            self._work.chunk_bytes,
             options=self._options,
             on_retry=self._progress.retry,
         )
@@ -224,7 +238,6 @@ class _Export:
         )
         self._work.commit(sidecar)
         return ExportReport(
-            paths=self._work.paths,
             sidecar=sidecar,
             reads=self._choices.reads,
             rounds=self._rounds,

@@ -1,24 +1,19 @@
-"""Chunks into the working file: from the canister, from an earlier export, or known to be zero."""
+"""Chunks of an export: from the canister, from an earlier export, or known to be zero."""
 
 import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
 
+from dfx_backup.errors import InterruptedRunError
 from dfx_backup.transfer.chunk_table import ChunkTable, ZeroHashes
-from dfx_backup.transfer.section_file import SectionFile
-from dfx_backup.transfer.slices import read_exactly
 from dfx_backup.transfer.stable_reads import (
-    CERTIFIED_BYTES,
-    CHUNK_BYTES,
-    QUERY_BYTES,
+    CERTIFIED_CHUNKS,
+    QUERY_CHUNKS,
     Pieces,
     StreamReader,
 )
-from dfx_backup.transfer.stable_terms import ExportTally
-from dfx_backup.transfer.stable_work import ExportWork
+from dfx_backup.transfer.stable_terms import ExportTally, StreamWork
 from dfx_backup.transfer.terms import TransferOptions, TransferProgress
 from dfx_backup.transfer.window import Window
 
@@ -48,11 +43,11 @@ class _Count:
 
 
 class Fetcher:
-    """Fills the working file of one export.
+    """Brings the chunks of one export.
 
     Args:
         reader: reads the network.
-        work: the files.
+        work: where they are put.
         size: of the stream, in bytes.
         options: window, patience and surroundings.
         progress: hears of every chunk.
@@ -61,7 +56,7 @@ class Fetcher:
     def __init__(
         self,
         reader: StreamReader,
-        work: ExportWork,
+        work: StreamWork,
         size: int,
         options: TransferOptions,
         progress: TransferProgress,
@@ -74,11 +69,12 @@ class Fetcher:
         self._zeros = ZeroHashes()
         self._count = _Count()
         self._running = self._passes = 0
-        self._table = ChunkTable(size, CHUNK_BYTES)  # of what is in the file
-        self._file = SectionFile(work.paths.part, size)
+        self._chunk = chunk = work.chunk_bytes
+        self._table = ChunkTable(size, chunk)  # of what is there
+        work.begin(size)
         stream = work.stream
-        self._certified = Pieces(reader, stream, certified=True, largest=CERTIFIED_BYTES)
-        self._queries = Pieces(reader, stream, certified=False, largest=QUERY_BYTES)
+        self._certified = Pieces(reader, stream, certified=True, largest=CERTIFIED_CHUNKS * chunk)
+        self._queries = Pieces(reader, stream, certified=False, largest=QUERY_CHUNKS * chunk)
 
     @property
     def resumed(self) -> int:
@@ -91,25 +87,24 @@ class Fetcher:
         return self._certified.executed
 
     def snapshot(self) -> ChunkTable:
-        """The hashes of what is in the file now."""
+        """The hashes of what is there now."""
         return self._table.resized(self._table.size)
 
     def forget(self) -> None:
         """Read everything again."""
-        self._table = ChunkTable(self._table.size, CHUNK_BYTES)
+        self._table = ChunkTable(self._table.size, self._chunk)
 
     def resize(self, size: int) -> None:
         """The stream has this size now."""
         if size != self._table.size:
-            os.ftruncate(self._file.handle, size)
-            self._file.size = size
+            self._work.resize(size)
             self._table = self._table.resized(size)
 
     def take_resumed(self, indexes: Iterable[int]) -> None:
-        """Look at the chunks that an interrupted run has put into the file."""
+        """Look at the chunks that an interrupted run has put there."""
         for index in indexes:
             if 0 <= index < self._table.count:
-                data = self._file.read(index * CHUNK_BYTES, self._table.length(index))
+                data = self._work.read(index * self._chunk, self._table.length(index))
                 self._table.put(index, hashlib.sha256(data).digest())
                 self._count.resumed += len(data)
 
@@ -123,10 +118,10 @@ class Fetcher:
         self._run(self._runs(missing, self._certified), self._read_run, self._options)
 
     def fetch(self, wanted: ChunkTable) -> bool:
-        """Bring the file to certified hashes.
+        """Bring what is there to certified hashes.
 
         Args:
-            wanted: whole, and of the file's size.
+            wanted: whole, and of the stream's size.
 
         Returns:
             Whether it has them all; else the canister has changed since.
@@ -148,15 +143,13 @@ class Fetcher:
         return not far
 
     def sync(self) -> None:
-        """Force the bytes to the disk."""
-        self._file.sync()
+        """Force what is there to the disk."""
+        self._work.sync()
 
-    def close(self) -> bool:
-        """Close the file; False when reads that are still in flight may write to it."""
-        if self._running:
-            return False
-        self._file.close()
-        return True
+    @property
+    def is_idle(self) -> bool:
+        """Whether no read is in flight that may still bring something."""
+        return not self._running
 
     def tally(self, retries: int) -> ExportTally:
         """What moved so far, with retries of others added."""
@@ -173,13 +166,9 @@ class Fetcher:
         )
 
     def _begin_pass(self) -> None:
-        """From the second pass on, zeros have to be written over what the first one has put there.
-
-        A file that was opened when it was empty leaves them out.
-        """
+        """From the second pass on, there may be something else at each place."""
         if self._passes:
-            self._file.close()
-            self._file = SectionFile(self._work.paths.part, self._table.size)
+            self._work.begin_again()
         self._passes += 1
 
     # Without the network
@@ -187,22 +176,21 @@ class Fetcher:
     def _take_near(self, indexes: list[int], wanted: ChunkTable) -> list[int]:
         """Take what is zero or in the earlier export; the chunks that have to be read are left."""
         far = []
-        previous = self._work.previous
-        table = None if previous is None else previous.hashes
-        with _Earlier(self._work, table) as earlier:
-            for index in indexes:
-                hash_, length = wanted.get(index), wanted.length(index)
-                data = None
-                if hash_ == self._zeros.of(length):
-                    data = bytes(length)
-                    self._count.zeros += length
-                elif hash_ is not None:
-                    data = earlier.chunk(index, length, hash_)
-                    self._count.copied += 0 if data is None else length
-                if data is None:
-                    far.append(index)
-                else:
-                    self._keep(index, data, [hash_ or b""])
+        for index in indexes:
+            hash_, length = wanted.get(index), wanted.length(index)
+            data = None
+            if hash_ == self._zeros.of(length):
+                data = bytes(length)
+                self._count.zeros += length
+            elif hash_ is not None:
+                if self._options.should_stop():
+                    raise InterruptedRunError("the transfer was interrupted")
+                data = self._work.earlier(index, length, hash_)
+                self._count.copied += 0 if data is None else length
+            if data is None:
+                far.append(index)
+            else:
+                self._keep(index, data, [hash_ or b""])
         return far
 
     # Through the network
@@ -212,7 +200,7 @@ class Fetcher:
         at = 0
         while at < len(indexes):
             first, count = indexes[at], 1
-            most = max(1, min(_MOST_AT_ONCE, pieces.largest // CHUNK_BYTES))
+            most = max(1, min(_MOST_AT_ONCE, pieces.largest // self._chunk))
             while (
                 count < most and at + count < len(indexes) and indexes[at + count] == first + count
             ):
@@ -246,16 +234,16 @@ class Fetcher:
                 self._keep(index, bytes(chunk), [hash_])
 
     def _read(self, run: _Run, pieces: Pieces) -> bytes:
-        end = min((run.first + run.count) * CHUNK_BYTES, self._table.size)
-        return pieces.read(run.first * CHUNK_BYTES, end - run.first * CHUNK_BYTES)
+        end = min((run.first + run.count) * self._chunk, self._table.size)
+        return pieces.read(run.first * self._chunk, end - run.first * self._chunk)
 
     def _cut(self, data: bytes) -> Iterator[memoryview]:
         view = memoryview(data)
-        return (view[at : at + CHUNK_BYTES] for at in range(0, len(data), CHUNK_BYTES))
+        return (view[at : at + self._chunk] for at in range(0, len(data), self._chunk))
 
     def _keep(self, first: int, data: bytes, hashes: Sequence[bytes]) -> None:
-        """Put chunks into the file; the journal hears of them last."""
-        self._file.put(first * CHUNK_BYTES, data)
+        """Put chunks where they are kept; that is noted last."""
+        self._work.put(first * self._chunk, data)
         for index, hash_ in enumerate(hashes, first):
             self._table.put(index, hash_)
         self._work.note(range(first, first + len(hashes)))
@@ -267,38 +255,8 @@ class Fetcher:
             if due:
                 count.since_sync = 0
         if due:
-            self._file.sync()
             self._work.sync()
 
     def _retry(self, reason: str) -> None:
         with self._lock:
             self._progress.retry(reason)
-
-
-class _Earlier:
-    """The bytes of the earlier export, opened when they are first needed."""
-
-    def __init__(self, work: ExportWork, table: ChunkTable | None) -> None:
-        self._path = work.paths.data
-        self._table = table
-        self._handle = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        if self._handle >= 0:
-            os.close(self._handle)
-
-    def chunk(self, index: int, length: int, hash_: bytes) -> bytes | None:
-        """A chunk, when it is there, and what it should be."""
-        table = self._table
-        if table is None or table.chunk_size != CHUNK_BYTES or table.get(index) != hash_:
-            return None
-        try:
-            if self._handle < 0:
-                self._handle = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-            data = read_exactly(self._handle, length, index * CHUNK_BYTES)
-        except OSError:
-            return None  # then it is read from the canister
-        return data if hashlib.sha256(data).digest() == hash_ else None

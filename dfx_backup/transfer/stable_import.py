@@ -1,22 +1,19 @@
-"""A file into a stream: only the chunks that differ there are sent, and the canister checks all.
+"""A copy into a stream: only the chunks that differ there are sent, and the canister checks all.
 
 Nothing has to be remembered between two runs: the canister knows its session, and its certified
 hashes tell what is still to be sent.
 """
 
 import hashlib
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from dfx_backup.errors import DamageError, EndpointError, NetworkError
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, ImportSession
 from dfx_backup.transfer.chunk_table import ChunkTable
-from dfx_backup.transfer.slices import read_exactly
-from dfx_backup.transfer.stable_export import unusable
+from dfx_backup.transfer.stable_data import StreamData
 from dfx_backup.transfer.stable_hashes import HashPass, certified_hashes
 from dfx_backup.transfer.stable_reads import SMALLEST_BYTES, StreamReader, is_too_large
 from dfx_backup.transfer.stable_terms import ImportReport
@@ -61,40 +58,36 @@ def goes_on_with(info: EndpointsInfo, stream: str, hashes: ChunkTable) -> Import
 def import_stream(
     writer: StreamWriter,
     stream: str,
-    data: Path,
+    data: StreamData,
     hashes: ChunkTable,
     *,
     options: TransferOptions,
     progress: TransferProgress,
 ) -> ImportReport:
-    """Make a stream what a file is. Interrupted at any point, the same call goes on.
+    """Make a stream what a copy is. Interrupted at any point, the same call goes on.
 
     Args:
         writer: calls the canister.
         stream: which stream.
-        data: the file.
+        data: the copy; closed in the end, unless writes are still in flight.
         hashes: of all its chunks.
         options: window, patience and surroundings.
         progress: hears how far it is.
 
     Raises:
-        DamageError: the file is not what its hashes say.
+        DamageError: the copy is not what its hashes say.
         InterruptedRunError: `options.should_stop` said so.
         EndpointError: the canister answers with an error: another import is in progress, memory
             can't grow, or what it holds in the end does not have the hashes.
         NetworkError: the canister refuses, or can't be reached.
-        ProjectError: the file can't be read.
+        ProjectError: the copy can't be read.
     """
-    try:
-        handle = os.open(data, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise unusable(data, error) from error
-    run = _Import(writer, stream, data, handle, hashes, options, progress)
+    run = _Import(writer, stream, data, hashes, options, progress)
     try:
         return run.carry_out()
     finally:
         if not run.running:
-            os.close(handle)
+            data.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,16 +103,14 @@ class _Import:
         self,
         writer: StreamWriter,
         stream: str,
-        path: Path,
-        handle: int,
+        data: StreamData,
         hashes: ChunkTable,
         options: TransferOptions,
         progress: TransferProgress,
     ) -> None:
         self._writer = writer
         self._stream = stream
-        self._path = path
-        self._handle = handle
+        self._data = data
         self._hashes = hashes
         self._options = options
         self._progress = progress
@@ -253,16 +244,13 @@ class _Import:
                 self._progress.advance(step)
 
     def _checked(self, run: _Run) -> bytes:
-        """Bytes of the file, which must still be what its hashes say."""
-        try:
-            data = read_exactly(self._handle, run.size, run.offset)
-        except OSError as error:
-            raise unusable(self._path, error) from error
+        """Bytes of the copy, which must still be what its hashes say."""
+        data = self._data.read(run.offset, run.size)
         chunk = self._hashes.chunk_size
         for at in range(0, run.size, chunk):
             found = hashlib.sha256(memoryview(data)[at : at + chunk]).digest()
             if found != self._hashes.get((run.offset + at) // chunk):
-                raise DamageError(f"{self._path} has changed at offset {run.offset + at:,}")
+                raise DamageError(f"{self._data} has changed at offset {run.offset + at:,}")
         return data
 
     def _finish(self, session: int) -> int:

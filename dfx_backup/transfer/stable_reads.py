@@ -11,9 +11,13 @@ from dfx_backup.transfer.terms import PAGE_BYTES
 
 CHUNK_BYTES = 15 * PAGE_BYTES
 """Bytes with one hash. Two fit into a certified answer (2 MiB), three into that of a query (3)."""
-CERTIFIED_BYTES = 2 * CHUNK_BYTES
+CERTIFIED_CHUNKS = 2
+"""Most chunks that one certified read asks for."""
+QUERY_CHUNKS = 3
+"""Most chunks that one query asks for."""
+CERTIFIED_BYTES = CERTIFIED_CHUNKS * CHUNK_BYTES
 """Most bytes that one certified read asks for."""
-QUERY_BYTES = 3 * CHUNK_BYTES
+QUERY_BYTES = QUERY_CHUNKS * CHUNK_BYTES
 """Most bytes that one query asks for."""
 SMALLEST_BYTES = 4096
 """What is refused as too large at this size is refused for another reason."""

@@ -9,11 +9,15 @@ from typing import Self
 from dfx_backup.errors import DamageError, ProjectError
 from dfx_backup.files import Fields
 from dfx_backup.ic.stable_endpoints import HASH_BYTES
-from dfx_backup.model import CanisterId, NetworkId
+from dfx_backup.model import CanisterId, NetworkId, SnapshotId
 from dfx_backup.transfer.chunk_table import ChunkTable
 
 FORMAT = 1
 SUFFIXES = (".stable.bin", ".stable.json")
+SNAPSHOT_PROTOCOL = "snapshot"
+"""What stands for the methods' names where memory was read from a snapshot."""
+STABLE_STREAM = "stable_memory"
+"""Name of the stream that is the whole stable memory."""
 _HINT = "export the stream again"
 _MAX_BYTES = 256 << 20
 _PAIR = 2
@@ -36,6 +40,8 @@ class Moment(enum.StrEnum):
     """The canister's version rose by our own calls and nothing else."""
     SECOND_PASS = "second_pass"  # noqa: S105 - no password
     """Every chunk was found the same a second time."""
+    SNAPSHOT = "snapshot"
+    """All of it was read from one snapshot."""
     UNPROVEN = "unproven"
 
 
@@ -47,13 +53,25 @@ class StreamIdentity:
         network_id: the network's identity.
         canister_id: whose memory.
         stream: name of the stream.
-        protocol: the methods' names; `backup` are our own.
+        protocol: the methods' names; `backup` are our own, and `snapshot` stands for none.
     """
 
     network_id: NetworkId
     canister_id: CanisterId
     stream: str
     protocol: str
+
+    def is_same_memory(self, other: "StreamIdentity") -> bool:
+        """Whether both are copies of the same bytes; how they were read does not matter.
+
+        Methods that are not our own may give other bytes under the same name.
+        """
+        ours = ("backup", SNAPSHOT_PROTOCOL)
+        return (self.network_id, self.canister_id, self.stream) == (
+            other.network_id,
+            other.canister_id,
+            other.stream,
+        ) and (self.protocol == other.protocol or {self.protocol, other.protocol} <= {*ours})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +89,7 @@ class Sidecar:
             None when nobody told it.
         tool: name and version of the program.
         created_at: seconds since the epoch.
+        snapshot: id of the snapshot that all of it was read from, or None.
     """
 
     identity: StreamIdentity
@@ -82,6 +101,7 @@ class Sidecar:
     versions: tuple[int, int] | None
     tool: str
     created_at: float
+    snapshot: SnapshotId | None = None
 
     def to_json(self) -> bytes:
         """The file's content."""
@@ -100,6 +120,7 @@ class Sidecar:
             "certified": self.certified.value,
             "moment": self.moment.value,
             "canister_versions": None if self.versions is None else list(self.versions),
+            **({} if self.snapshot is None else {"snapshot": self.snapshot}),
             "tool": self.tool,
             "created_at": self.created_at,
             "hashes": [(each or b"").hex() for each in hashes],
@@ -148,6 +169,7 @@ class Sidecar:
             versions=_versions(fields),
             tool=fields.text("tool"),
             created_at=fields.number("created_at"),
+            snapshot=_snapshot(fields),
         )
 
 
@@ -170,6 +192,11 @@ def _hashes(fields: Fields) -> ChunkTable:
     if fields.text("root") != table.root():
         raise fields.damaged("'root' is not that of the hashes")
     return table
+
+
+def _snapshot(fields: Fields) -> SnapshotId | None:
+    found = fields.optional_text("snapshot")
+    return None if found is None else SnapshotId(found)
 
 
 def _versions(fields: Fields) -> tuple[int, int] | None:

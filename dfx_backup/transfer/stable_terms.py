@@ -1,9 +1,11 @@
 """The words of exports and imports of streams."""
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from dfx_backup.transfer.stable_sidecar import Certified, Moment, Sidecar, StablePaths
+from dfx_backup.transfer.stable_sidecar import Certified, Moment, Sidecar
 
 
 class Reads(enum.StrEnum):
@@ -13,6 +15,52 @@ class Reads(enum.StrEnum):
     """Every byte in a certified answer."""
     HASHES = "hashes"
     """Certified hashes, and queries for what differs from an earlier copy."""
+
+
+class StreamWork(Protocol):
+    """Where the chunks of an export are put: files, or a repository. Threads share it."""
+
+    @property
+    def stream(self) -> str:
+        """Name of the stream."""
+
+    @property
+    def chunk_bytes(self) -> int:
+        """Bytes of each chunk but the last."""
+
+    @property
+    def resumed(self) -> Sequence[int]:
+        """Numbers of the chunks that an interrupted run has put here."""
+
+    def begin(self, size: int, /) -> None:
+        """The stream has so many bytes."""
+
+    def resize(self, size: int, /) -> None:
+        """It has so many now; chunks that keep their length are kept."""
+
+    def begin_again(self) -> None:
+        """From now on chunks are put where others may be."""
+
+    def put(self, offset: int, data: bytes, /) -> None:
+        """Put whole chunks at their place."""
+
+    def read(self, offset: int, length: int, /) -> bytes:
+        """What an interrupted run has put here."""
+
+    def earlier(self, index: int, length: int, hash_: bytes, /) -> bytes | None:
+        """A chunk of the earlier copy, when it has this hash there and in truth."""
+
+    def note(self, indexes: Sequence[int], /) -> None:
+        """These chunks are put."""
+
+    def sync(self) -> None:
+        """Let what is put survive a kill, as far as it can."""
+
+    def commit(self, sidecar: Sidecar, /) -> None:
+        """Make what was put an export: from now on it is whole, and seen."""
+
+    def close(self) -> None:
+        """Let others have the place; only what was committed stays for certain."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +121,6 @@ class ExportReport:
     """What an export did.
 
     Attributes:
-        paths: the files.
         sidecar: what is known of them.
         reads: how it began.
         rounds: how often the canister was read.
@@ -81,7 +128,6 @@ class ExportReport:
         tally: what moved.
     """
 
-    paths: StablePaths
     sidecar: Sidecar
     reads: Reads
     rounds: int

@@ -13,6 +13,7 @@ from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.model import CanisterId
 from dfx_backup.transfer import stable_import, window
 from dfx_backup.transfer.chunk_table import ChunkTable
+from dfx_backup.transfer.stable_data import FileData
 from dfx_backup.transfer.stable_import import import_stream
 from dfx_backup.transfer.stable_reads import CHUNK_BYTES
 from dfx_backup.transfer.stable_terms import ImportReport
@@ -43,7 +44,7 @@ def bring(
     return import_stream(
         StableEndpoints(fake, CanisterId(CANISTER)),
         "memory",
-        folder / "file",
+        FileData.open(folder / "file"),
         hashes or table(data),
         options=TransferOptions(window=2, patience_s=30.0, surroundings=quick),
         progress=SilentTransfer(),
@@ -91,7 +92,8 @@ def test_one_flipped_byte_is_refused_with_its_offset(tmp_path: Path) -> None:
 
     def after(call: Call) -> None:
         if call.method == "backup_import_write":
-            fake.streams["memory"][3 * CHUNK_BYTES + 9] ^= 1
+            place = 3 * CHUNK_BYTES + 9
+            fake.streams["memory"][place] = FILE[place] ^ 1
 
     fake.after = after
     with pytest.raises(EndpointError, match="hash mismatch") as caught:

@@ -12,7 +12,7 @@ from dfx_backup.errors import MovingError
 from dfx_backup.ic.stable_endpoints import StableEndpoints
 from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.model import CanisterId, NetworkId
-from dfx_backup.transfer import stable_export, stable_fetch, stable_reads, window
+from dfx_backup.transfer import stable_export, stable_reads, window
 from dfx_backup.transfer.stable_export import export_stream
 from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, Reads
@@ -27,10 +27,7 @@ OPTIONS = TransferOptions(
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (stable_export, stable_fetch):
-        monkeypatch.setattr(module, "CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr(stable_fetch, "CERTIFIED_BYTES", 2 * CHUNK)
-    monkeypatch.setattr(stable_fetch, "QUERY_BYTES", 3 * CHUNK)
+    monkeypatch.setattr(stable_export, "CHUNK_BYTES", CHUNK)
     monkeypatch.setattr(window, "_LOOK_S", 0.003)
     assert stable_reads.CHUNK_BYTES != CHUNK
 

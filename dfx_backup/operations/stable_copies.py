@@ -1,0 +1,91 @@
+"""Copies of streams that can be imported: the files of an export."""
+
+from pathlib import Path
+from typing import Protocol
+
+from dfx_backup.errors import ProjectError
+from dfx_backup.transfer.stable_data import FileData, StreamData
+from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths
+
+
+class StableCopy(Protocol):
+    """A complete copy of a stream, wherever it is kept; `str` names it for messages."""
+
+    @property
+    def sidecar(self) -> Sidecar:
+        """What is known of it."""
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options that name it on a command line."""
+
+    @property
+    def file(self) -> Path | None:
+        """Where its bytes are on the disk, or None."""
+
+    @property
+    def backup_id(self) -> str | None:
+        """Of which backup it is the content, or None."""
+
+    def open(self) -> StreamData:
+        """Its bytes.
+
+        Raises:
+            ProjectError, DamageError: they can't be read.
+        """
+
+
+class FileCopy:
+    """The files of an export; see `read`.
+
+    Attributes:
+        paths: the files.
+        sidecar: what is known of them.
+    """
+
+    backup_id = None
+
+    def __init__(self, paths: StablePaths, sidecar: Sidecar) -> None:
+        self.paths = paths
+        self.sidecar = sidecar
+
+    @classmethod
+    def read(cls, file: Path) -> "FileCopy":
+        """The files of that name.
+
+        Raises:
+            ProjectError: there are none.
+            DamageError: the sidecar can't be understood.
+        """
+        paths = StablePaths.of(file)
+        sidecar = Sidecar.read(paths.sidecar)
+        if sidecar is None:
+            raise ProjectError(
+                f"{paths.sidecar} is not there",
+                hint="an export writes it when it is complete: `stable export` goes on with one"
+                " that was interrupted"
+                if paths.part.exists()
+                else "name the files with --file, as `stable export` was told",
+            )
+        return cls(paths, sidecar)
+
+    def __str__(self) -> str:
+        return self.paths.data.name
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The options that name it on a command line."""
+        return ("--file", str(self.paths.base))
+
+    @property
+    def file(self) -> Path:
+        """Where its bytes are."""
+        return self.paths.data
+
+    def open(self) -> FileData:
+        """Its bytes.
+
+        Raises:
+            ProjectError: they can't be read.
+        """
+        return FileData.open(self.paths.data)
