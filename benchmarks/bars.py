@@ -7,6 +7,7 @@ from benchmarks.bar import Bar
 from benchmarks.cases import IN_FLIGHT, LATENCY_S, Case, Results
 from benchmarks.peers import Icp, Ours, Run, WindowOfThree
 from benchmarks.repository_bars import judge_stored
+from benchmarks.stable_bars import judge_stable
 
 SLICE_BYTES = 2_000_000
 PEAK_MB = 80.0
@@ -27,7 +28,10 @@ def judge(results: Results, *, quick: bool) -> list[Bar]:
         for what, value in (("wall", start.wall_s), ("CPU", start.cpu_s)):
             text = f"dfx-backup {start.command}: seconds of {what} over an empty Python"
             bars.append(Bar(case="start", what=text, value=value, limit=START_S))
+    bars += judge_stable(cases, quick=quick)
     for case in cases.values():
+        if case.name.startswith("stable"):
+            continue
         bars += _whole(case)
         if case.name.startswith("loopback"):
             bars.append(_against_icp(case))

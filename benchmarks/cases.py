@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from benchmarks import images, peers
+from benchmarks import images, peers, stable
 from benchmarks.images import Image
 from benchmarks.peers import Icp, Ours, Peer, Run, WindowOfThree
 from benchmarks.repositories import Peak, Step, Stored, compare, measure_huge, measure_peaks
@@ -51,6 +51,9 @@ class Sizes:
         distinct: GiB of the image without two pages alike.
         holes: GiB of the one that is nearly all holes.
         huge: GiB of the one that lies nowhere; 0 for none.
+        exported: MiB of the stable memory that is exported.
+        exported_sparse: MiB of the sparse one.
+        exported_app: messages of a million bytes in the Motoko canister.
     """
 
     small: int = 256
@@ -67,6 +70,9 @@ class Sizes:
     distinct: int = 8
     holes: int = 64
     huge: int = 512
+    exported: int = 1024
+    exported_sparse: int = 8192
+    exported_app: int = 64
 
 
 QUICK = Sizes(
@@ -84,6 +90,9 @@ QUICK = Sizes(
     distinct=1,
     holes=4,
     huge=0,
+    exported=128,
+    exported_sparse=512,
+    exported_app=8,
 )
 """Too little to hold the rates at mainnet's shape against their bars: most is run-up and tail."""
 
@@ -130,11 +139,13 @@ class Results:
         cases: by name.
         starts: in the order of the commands.
         stored: of repositories.
+        hashing: instructions for hashing a byte in a canister, by the kit's language.
     """
 
     cases: dict[str, Case] = field(default_factory=dict)
     starts: list[Start] = field(default_factory=list)
     stored: Stored = field(default_factory=Stored)
+    hashing: dict[str, float] = field(default_factory=dict)
 
 
 class Bench:
@@ -233,6 +244,26 @@ class Bench:
             peak = measure_huge(self._stage, stored, gib=sizes.huge)
             _tell_taken(peak.what, peak)
 
+    def stable(self) -> None:
+        """Exports of canisters with the kit."""
+        sizes, stage = self._sizes, self._stage
+        memory = stable.RustMemory(stage, sizes.exported)
+        what = f"{sizes.exported} MiB of a running canister"
+        self._repeat(self._case("stable", f"copy {what}, no latency"), memory.side_by_side())
+        title = f"export {what}, {stable.LATENCY_S} s a query"
+        self._repeat(self._case("stable-queries", title), memory.queries())
+        case = self._case("stable-again", f"export {what} again, 1 % of the chunks changed")
+        self._repeat(case, {stable.HASHES: memory.change_and_export}, once=True)
+        memory.close()
+        mib = sizes.exported_sparse
+        case = self._case("stable-sparse", f"export {mib} MiB, nearly all zeros")
+        work = partial(stable.export_sparse, stage, mib)
+        self._repeat(case, {stable.CERTIFIED: work}, once=True)
+        case = self._case("stable-motoko", f"export {sizes.exported_app} MB of a Motoko canister")
+        self._repeat(case, stable.motoko(stage, sizes.exported_app), once=True)
+        self.results.hashing = stage.kit_costs()
+        _say(f"  instructions a hashed byte: {self.results.hashing}")
+
     def _case(self, name: str, title: str) -> Case:
         _say(f"{name}: {title}")
         return self.results.cases.setdefault(name, Case(name=name, title=title))
@@ -246,11 +277,13 @@ class Bench:
             work[peer.name] = partial(peers.download, self._stage, peer, snapshot, faults)
         self._repeat(case, work)
 
-    def _repeat(self, case: Case, work: Mapping[str, Callable[[], Run]]) -> None:
+    def _repeat(
+        self, case: Case, work: Mapping[str, Callable[[], Run]], *, once: bool = False
+    ) -> None:
         """Rounds of all programs; each round begins with another one."""
         began = time.monotonic()
         order = list(work)
-        rounds, done = self._sizes.rounds, 0
+        rounds, done = 1 if once else self._sizes.rounds, 0
         while done < rounds:
             for name in order:
                 run = work[name]()
@@ -259,7 +292,7 @@ class Bench:
             done += 1
             order.append(order.pop(0))
             if time.monotonic() - began > self._sizes.long_round_s * done:
-                rounds = self._sizes.long_rounds
+                rounds = min(rounds, self._sizes.long_rounds)
 
     def _folder(self, image: Image) -> Path:
         """A snapshot's folder with the image, its zeros written out."""
@@ -275,7 +308,7 @@ def _tell(run: Run) -> None:
     taken = run.finished
     outcome = "" if run.whole else f"  NOT WHOLE: {run.error or 'another content'}"
     _say(
-        f"  {run.peer:12} {run.rate:7.1f} MB/s  {run.transfer_s:7.2f} of {taken.wall_s:7.2f} s"
+        f"  {run.peer:18} {run.rate:7.1f} MB/s  {run.transfer_s:7.2f} of {taken.wall_s:7.2f} s"
         f"  CPU {taken.cpu_s:7.2f} s  peak {taken.peak_mb:6.0f} MB{outcome}"
     )
 
@@ -302,4 +335,5 @@ CASES: Mapping[str, Callable[[Bench], None]] = {
     "sparse": Bench.sparse,
     "repository": Bench.repository,
     "memory": Bench.memory,
+    "stable": Bench.stable,
 }

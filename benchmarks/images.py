@@ -8,7 +8,7 @@ compute any page of any image, and no two pages are alike.
 import hashlib
 import os
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +78,13 @@ def page(number: int) -> bytes:
     return number.to_bytes(8, "little") + _BLOCK[8:]
 
 
-def is_copy(path: Path, image: Image) -> bool:
+def is_copy(path: Path, image: Image, content: Callable[[int], bytes] = page) -> bool:
     """Whether a file holds exactly this image; holes are not read.
+
+    Args:
+        path: the file.
+        image: what it should hold.
+        content: what is in a page of data, by its number.
 
     Raises:
         OSError: it can't be read.
@@ -90,7 +95,7 @@ def is_copy(path: Path, image: Image) -> bool:
             return False
         for number in _pages_with_data(file.fileno(), image.size):
             found = os.pread(file.fileno(), PAGE, number * PAGE)
-            if found != (page(number) if number in wanted else _ZEROS):
+            if found != (content(number) if number in wanted else _ZEROS):
                 return False
             wanted.discard(number)
     return not wanted

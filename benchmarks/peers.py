@@ -13,7 +13,8 @@ from benchmarks.measure import Finished
 from benchmarks.stage import ICP, IDENTITY, Snapshot, Stage
 
 STABLE = "stable_memory.bin"
-_DATA_METHODS = ("read_canister_snapshot_data", "upload_canister_snapshot_data")
+_DATA_METHODS = ("read_canister_snapshot_data", "upload_canister_snapshot_data", "backup_read")
+_TOLD = ("retries", "window", "checked_bytes", "moved_bytes", "hash_calls", "rounds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,9 +29,9 @@ class Run:
         seconds: from the first slice sent to the last received, as the program tells; None when
             it does not tell.
         bytes_in, bytes_out: HTTP bodies as the replica counted them.
-        calls: calls that asked for a slice or brought one.
+        calls: calls and queries that asked for a slice or brought one.
         injected: faults that the replica made.
-        disk: bytes that the folder took on the disk; 0 for uploads.
+        disk: bytes that the copy took on the disk; 0 for uploads.
         told: what else the program said of itself: retries, window.
         error: the last line that it printed when it failed.
     """
@@ -134,7 +135,8 @@ def download(stage: Stage, peer: Peer, snapshot: Snapshot, faults: Mapping[str, 
     arrived = finished.code == 0 and copy.exists() and is_copy(copy, snapshot.image)
     disk = sum(each.stat().st_blocks * 512 for each in folder.rglob("*"))
     shutil.rmtree(folder, ignore_errors=True)
-    return _run(peer, snapshot.image, finished, counters, whole=arrived, disk=disk)
+    size = snapshot.image.size
+    return to_run(peer.name, size, finished, counters, whole=arrived, disk=disk)
 
 
 def upload(stage: Stage, peer: Peer, image: Image, folder: Path) -> Run:
@@ -145,7 +147,7 @@ def upload(stage: Stage, peer: Peer, image: Image, folder: Path) -> Run:
         counters = stage.counters()
     arrived = finished.code == 0 and _arrived(stage, canister, image)
     stage.delete_snapshots(canister)
-    return _run(peer, image, finished, counters, whole=arrived, disk=0)
+    return to_run(peer.name, image.size, finished, counters, whole=arrived, disk=0)
 
 
 def _arrived(stage: Stage, canister: str, image: Image) -> bool:
@@ -154,28 +156,33 @@ def _arrived(stage: Stage, canister: str, image: Image) -> bool:
     return download(stage, WindowOfThree(), snapshot, {}).whole
 
 
-def _run(
-    peer: Peer,
-    image: Image,
+def to_run(
+    peer: str,
+    size: int,
     finished: Finished,
     counters: Mapping[str, Any],
     *,
     whole: bool,
     disk: int,
 ) -> Run:
+    """A run out of what the process took, what it printed, and what the replica counted."""
     told = _told(finished)
     return Run(
-        peer=peer.name,
-        size=image.size,
+        peer=peer,
+        size=size,
         finished=finished,
         whole=whole,
         seconds=told.get("seconds"),
         bytes_in=counters["bytes_in"],
         bytes_out=counters["bytes_out"],
-        calls=sum(counters["calls"].get(method, 0) for method in _DATA_METHODS),
+        calls=sum(
+            counters[kind].get(method, 0)
+            for kind in ("calls", "queries")
+            for method in _DATA_METHODS
+        ),
         injected=counters["injected"],
         disk=disk,
-        told={name: told[name] for name in ("retries", "window", "checked_bytes") if name in told},
+        told={name: told[name] for name in _TOLD if name in told},
         error=None if finished.code == 0 else _last_line(finished),
     )
 

@@ -16,6 +16,8 @@ from benchmarks.repository_bars import OURS, RESTIC, added, cpu
 from dfx_backup import __version__
 
 _COLOURS = {"dfx-backup": "#2563a8", "icp": "#b5651d", "window of 3": "#6b7280"}
+_OURS = "#2563a8"
+
 _ROW, _LEFT, _WIDE = 20, 330, 520
 
 
@@ -55,6 +57,9 @@ def to_text(about: dict[str, object], results: Results, bars: Sequence[Bar]) -> 
         )
     lines += ["", "MB/s are medians over whole processes, lowest and highest in brackets."]
     lines += _stored_rows(results.stored)
+    if results.hashing:
+        each = (f"{name} {count:.1f}" for name, count in results.hashing.items())
+        lines += ["", f"Instructions for hashing a byte in a canister: {', '.join(each)}."]
     lines += ["", "| bar | measured | limit | |", "| --- | --- | --- | --- |"]
     for bar in bars:
         limit = f"{'≥' if bar.at_least else '≤'} {bar.limit:.4g}"
@@ -103,6 +108,7 @@ def _row(case: Case, peer: str, runs: Sequence[Run]) -> str:
     well = sum(run.whole for run in runs)
     count = f"{well}" if well == len(runs) else f"{well} of {len(runs)} ended well"
     seconds = [f"{case.median(peer, lambda run: run.transfer_s):.2f} s" if runs[0].seconds else ""]
+    moved = f"{case.median(peer, lambda run: run.bytes_in + run.bytes_out) / 1e6:.1f} MB"
     sent = f"{case.median(peer, lambda run: run.bytes_in) / 1e6:.1f} MB"
     cells = [
         case.title,
@@ -113,7 +119,7 @@ def _row(case: Case, peer: str, runs: Sequence[Run]) -> str:
         f"{case.median(peer, lambda run: run.finished.wall_s):.2f} s",
         f"{case.median(peer, lambda run: run.finished.cpu_s):.2f} s",
         f"{max(run.finished.peak_mb for run in runs):.0f} MB",
-        sent if case.name.startswith("upload") else "",
+        sent if case.name.startswith("upload") else moved if case.name == "stable-again" else "",
     ]
     failed = next((run.error for run in runs if run.error), None)
     return "| " + " | ".join(cells) + " |" + (f"\n| | {failed} | | | | | | | |" if failed else "")
@@ -135,6 +141,7 @@ def to_json(about: dict[str, object], results: Results, bars: Sequence[Bar]) -> 
             "steps": [_taken(each) for each in results.stored.steps],
             "peaks": [_taken(each) for each in results.stored.peaks],
         },
+        "hashing": results.hashing,
         "bars": [asdict(bar) | {"passed": bar.passed} for bar in bars],
     }
     return json.dumps(found, indent=1) + "\n"

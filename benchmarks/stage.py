@@ -130,6 +130,26 @@ class Stage:
         made: list[Any] = json.loads(done.stdout)
         return made
 
+    def kit(self, command: str, *words: str, canister: str | None = None) -> Any:  # noqa: ANN401 - any JSON value
+        """Let `kit_filler` do something, with a canister that it has made.
+
+        Raises:
+            RuntimeError: it could not.
+        """
+        where = [self.url, self.root_key, str(self.key), *([canister] if canister else [])]
+        return self._kit_filler(command, *where, *words)
+
+    def kit_costs(self) -> dict[str, float]:
+        """Instructions for hashing a byte, by the kit's language."""
+        found: dict[str, float] = self._kit_filler("costs")
+        return found
+
+    def _kit_filler(self, *words: str) -> Any:  # noqa: ANN401 - any JSON value
+        done = self.child([sys.executable, "-m", "benchmarks.kit_filler", *words])
+        if done.code != 0:
+            raise RuntimeError(f"the canister with the kit could not be used: {done.stderr}")
+        return json.loads(done.stdout)
+
     def child(self, argv: list[str]) -> Finished:
         """Run a program in the stage's home, outside of any project."""
         return run(argv, env=self.env, cwd=self.folder)
