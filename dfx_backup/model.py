@@ -108,6 +108,9 @@ class CanisterStatus:
         controllers: principals in text form.
         memory_bytes: memory that the canister is charged for, snapshots included.
         snapshots_bytes: the part of it that snapshots take.
+        heap_bytes: the part of it that is the Wasm memory.
+        stable_bytes: the part of it that is the stable memory.
+        module_bytes: the part of it that is the module.
         cycles: the balance.
         reserved_cycles: cycles set aside for storage.
         idle_cycles_per_day: what the canister burns when nothing happens.
@@ -120,6 +123,9 @@ class CanisterStatus:
     controllers: tuple[str, ...] = field(default=())
     memory_bytes: int | None = None
     snapshots_bytes: int | None = None
+    heap_bytes: int | None = None
+    stable_bytes: int | None = None
+    module_bytes: int | None = None
     cycles: int | None = None
     reserved_cycles: int | None = None
     idle_cycles_per_day: int | None = None

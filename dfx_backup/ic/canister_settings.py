@@ -95,14 +95,17 @@ class FullStatus:
 def status_from_candid(found: "Value") -> FullStatus:
     """Status and settings out of the decoded reply (`management_types.STATUS`)."""
     settings = settings_from_candid(found["settings"])
-    hash_ = found["module_hash"]
+    hash_, sizes = found["module_hash"], found["memory_metrics"] or {}
     status = CanisterStatus(
         state=RunState(found["status"][0]),
         version=found["version"],
         module_hash=None if hash_ is None else hash_.hex(),
         controllers=settings.controllers or (),
         memory_bytes=found["memory_size"],
-        snapshots_bytes=(found["memory_metrics"] or {}).get("snapshots_size"),
+        snapshots_bytes=sizes.get("snapshots_size"),
+        heap_bytes=sizes.get("wasm_memory_size"),
+        stable_bytes=sizes.get("stable_memory_size"),
+        module_bytes=sizes.get("wasm_binary_size"),
         cycles=found["cycles"],
         reserved_cycles=found["reserved_cycles"],
         idle_cycles_per_day=found["idle_cycles_burned_per_day"],

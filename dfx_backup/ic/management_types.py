@@ -53,7 +53,16 @@ STATUS = record(
         "settings": SETTINGS,
         "module_hash": Opt(BLOB),
         "memory_size": Opt(NAT),
-        "memory_metrics": Opt(record({"snapshots_size": Opt(NAT)})),
+        "memory_metrics": Opt(
+            record(
+                {
+                    "snapshots_size": Opt(NAT),
+                    "wasm_memory_size": Opt(NAT),
+                    "stable_memory_size": Opt(NAT),
+                    "wasm_binary_size": Opt(NAT),
+                }
+            )
+        ),
         "cycles": Opt(NAT),
         "reserved_cycles": Opt(NAT),
         "idle_cycles_burned_per_day": Opt(NAT),

@@ -23,7 +23,10 @@ READ_EXPIRY_S = 120.0
 READ_TIMEOUT_S = 120.0
 """Seconds after which a call that only reads is given up."""
 _NO_METHOD = "IC0536"
-_MISSING = "give the canister the kit's methods (`docs/stable-memory.md`), or go through a snapshot"
+_MISSING = (
+    "add --via snapshot, which needs none, but stops the canister for some seconds; or give it the"
+    " kit's methods (`docs/stable-memory.md`)"
+)
 
 
 class Methods(Protocol):

@@ -102,8 +102,8 @@ class UnfinishedBackups:
             "snapshot_id": left.snapshot_id,
             "began_at": left.began_at,
             "live": left.live,
-            "after_stop": _moment_to_json(left.after_stop),
-            "before_start": _moment_to_json(left.before_start),
+            "after_stop": moment_to_json(left.after_stop),
+            "before_start": moment_to_json(left.before_start),
             "backup": details_to_json(left.details),
             "tags": list(left.tags),
         }
@@ -121,7 +121,8 @@ class UnfinishedBackups:
         return self._folder / f"{key}.json"
 
 
-def _moment_to_json(moment: Moment) -> dict[str, object]:
+def moment_to_json(moment: Moment) -> dict[str, object]:
+    """A look at a canister as a file keeps it."""
     state = None if moment.state is None else moment.state.value
     return {"version": moment.version, "state": state}
 
@@ -138,14 +139,15 @@ def _parse(fields: Fields) -> Unfinished:
         snapshot_id=SnapshotId(fields.text("snapshot_id")),
         began_at=fields.number("began_at"),
         live=fields.flag("live"),
-        after_stop=_moment(fields.child("after_stop")),
-        before_start=_moment(fields.child("before_start")),
+        after_stop=moment_from(fields.child("after_stop")),
+        before_start=moment_from(fields.child("before_start")),
         details=details_from_json(backup.content, backup),
         tags=fields.texts("tags"),
     )
 
 
-def _moment(fields: Fields) -> Moment:
+def moment_from(fields: Fields) -> Moment:
+    """What `moment_to_json` wrote."""
     told = fields.optional_text("state")
     return Moment(
         version=fields.optional_whole("version"),
