@@ -37,6 +37,7 @@ _TWO = ("CANISTER", "SNAPSHOT")
 
 TREE: dict[tuple[str, ...], Leaf] = {
     ("cache", "show"): Leaf(),
+    ("cache", "install"): Leaf(),
     ("ping",): Leaf(("NETWORK",), needed=0),
     ("identity", "whoami"): Leaf(),
     ("identity", "get-principal"): Leaf(),

@@ -6,6 +6,7 @@ a file that the tests check. Exit codes are dfx's: 0, 255 for every failure, 2 f
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -55,6 +56,8 @@ def _dispatch(shell: Shell, parsed: Parsed) -> None:
     match parsed.words:
         case ("cache", "show"):
             shell.out(str(shell.cache))
+        case ("cache", "install"):
+            _install_cache(shell)
         case ("ping",):
             _ping(shell, parsed)
         case ("identity", verb):
@@ -70,6 +73,15 @@ def _dispatch(shell: Shell, parsed: Parsed) -> None:
             shell.out(project.find_canister(parsed.positionals[0], network, root))
         case ("canister", *words):
             _canister(_reach(shell, parsed), words, parsed)
+
+
+def _install_cache(shell: Shell) -> None:
+    """Make this version's folder anew, with a copy of dfx: extensions in it are gone."""
+    binary = Path(sys.argv[0]).read_bytes()
+    shutil.rmtree(shell.cache, ignore_errors=True)
+    shell.cache.mkdir(parents=True)
+    (shell.cache / "dfx").write_bytes(binary)
+    (shell.cache / "dfx").chmod(0o500)
 
 
 def _identity(shell: Shell, verb: str) -> None:
