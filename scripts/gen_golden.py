@@ -1,5 +1,7 @@
 """Write the golden files anew: the help of every command, and every kind of JSON envelope.
 
+docs/cli-reference.md, which holds the same help, is written, too.
+
 The manifest of the dfx extension, which tells of every command too, is written with them.
 The tests compare; run this after a change that is meant, and read the difference.
 """
@@ -11,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts import gen_extension  # noqa: E402 - only now can it be found
+from scripts import gen_docs, gen_extension  # noqa: E402 - only now can it be found
 from tests.fakes import cases  # noqa: E402 - the same
 from tests.fakes.tree import help_texts  # noqa: E402 - the same
 
@@ -39,6 +41,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             envelopes[f"{name}.json"] = cases.envelope(case, Path(folder))
     write(GOLDEN / "json", envelopes)
+    gen_docs.main()
 
 
 if __name__ == "__main__":
