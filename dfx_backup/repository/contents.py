@@ -1,16 +1,19 @@
 """The blobs of a file in their order: 32 bytes each, and next to nothing for long equal runs."""
 
 import hashlib
+import threading
 from collections.abc import Iterator
 
 from dfx_backup.repository.layout import ID_BYTES
 
 _GROUP = 1024
 """Ids that are kept together; groups that are equal throughout are kept once."""
+_OPENING = threading.Lock()
+"""Of two threads that set the first ids of a group, one makes it a group that can be changed."""
 
 
 class ContentTable:
-    """Ids of a file's blobs.
+    """Ids of a file's blobs. Threads may set different ones at the same time.
 
     Args:
         count: how many.
@@ -47,7 +50,10 @@ class ContentTable:
         number, at = divmod(place, _GROUP)
         group = self._groups[number]
         if not isinstance(group, bytearray):
-            group = self._groups[number] = bytearray(group)
+            with _OPENING:
+                group = self._groups[number]
+                if not isinstance(group, bytearray):
+                    group = self._groups[number] = bytearray(group)
         group[at * ID_BYTES : (at + 1) * ID_BYTES] = blob_id
 
     def __iter__(self) -> Iterator[bytes]:

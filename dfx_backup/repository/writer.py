@@ -16,6 +16,7 @@ from dfx_backup.progress import Progress
 from dfx_backup.repository.contents import ContentTable
 from dfx_backup.repository.file_writer import FileRecord, FileWriter
 from dfx_backup.repository.layout import BlobKind, ObjectKind, list_objects, object_name
+from dfx_backup.repository.loose_file import LooseFile
 from dfx_backup.repository.pack_writer import PackTotals, PackWriter
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.snapshots import SnapshotFields
@@ -103,6 +104,7 @@ class Writer:
         self._workers = workers
         self._stack = ExitStack()
         self._files: dict[str, FileWriter] = {}
+        self._loose: list[LooseFile] = []
         self._small: dict[str, ContentTable] = {}
         self._sizes: dict[str, int] = {}
 
@@ -177,6 +179,17 @@ class Writer:
         self._files[name] = file
         return file
 
+    def loose_file(self, name: str) -> LooseFile:
+        """Begin a file that is empty now; its parts are stored by whoever brings them.
+
+        Raises:
+            ValueError: the name is none, or came before.
+        """
+        self._enter_name(name, 0)
+        file = LooseFile(self._packs, name=name, blob_size=self.blob_size)
+        self._loose.append(file)
+        return file
+
     def add(self, name: str, data: bytes) -> FileRecord:
         """Write a small file at once.
 
@@ -232,6 +245,7 @@ class Writer:
         """
         for name, data in (extra or {}).items():
             self.add(name, data)
+        self._sizes |= {file.name: file.size for file in self._loose}
         tree = self._store_trees(meta)
         self._packs.flush()
         self._fence()
@@ -265,6 +279,7 @@ class Writer:
 
     def _store_trees(self, meta: BackupMeta) -> bytes:
         contents = {name: file.content for name, file in self._files.items()} | self._small
+        contents |= {file.name: file.content for file in self._loose}
         return self._store_tree("", contents, meta)
 
     def _store_tree(
