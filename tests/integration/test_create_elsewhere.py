@@ -1,9 +1,8 @@
-"""`create` into an object store, with faults at every write, and within its bounds of memory."""
+"""`create` with faults at every write, and within its bounds of memory."""
 
 import os
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,15 +13,9 @@ from dfx_backup.replica.server import ReplicaServer
 from dfx_backup.repository import keys
 from dfx_backup.repository.check import check
 from dfx_backup.repository.subset import EVERYTHING
-from tests.fakes.backup_project import PAGE, READ, BackupProject, scattered
+from tests.fakes.backup_project import READ, BackupProject, scattered
 from tests.fakes.faulty_store import Fault, FaultyStore
-from tests.fakes.moto_s3 import moto_s3
 
-ENVIRON = {
-    "AWS_ACCESS_KEY_ID": "key",
-    "AWS_SECRET_ACCESS_KEY": "secret",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
 WINDOW = 50
 SMALL = 12
 
@@ -41,18 +34,6 @@ def project(
     made = BackupProject(server, tmp_path)
     yield made
     made.close()
-
-
-def test_into_an_object_store(project: BackupProject) -> None:
-    project.fill("note", scattered(1, 60), pages=100)
-    with moto_s3("bucket") as url:
-        env = {**ENVIRON, "DFX_BACKUP_REPO": f"s3:{url}/bucket/{uuid.uuid4().hex}"}
-        project.envelope("init", env=env)
-        (backup,) = project.create("note", env=env)["backups"]
-        assert backup["stored_bytes"] > 60 * PAGE
-        assert project.create("note", env=env)["backups"][0]["new_bytes"] == 0
-        told = project.envelope("verify", "--read-data", env=env)["data"]
-        assert [each["level"] for each in told["backups"]] == [2, 2]
 
 
 class Faults:

@@ -2,7 +2,9 @@
 
 import hashlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ import wasmtime
 
 from dfx_backup.replica.server import ReplicaServer
 from dfx_backup.repository import keys
+from dfx_backup.repository.prune import prune
+from dfx_backup.repository.s3 import S3ObjectStore
 from tests.fakes.backup_project import PAGE, BackupProject, scattered
 from tests.fakes.moto_s3 import moto_s3
+from tests.fakes.sloppy_s3 import SloppyS3
 
 BUCKET_ENV = {
     "AWS_ACCESS_KEY_ID": "key",
@@ -70,14 +75,47 @@ def there_and_back(project: BackupProject, **more: Any) -> Any:
     return told
 
 
-def test_an_object_store(project: BackupProject) -> None:
+@contextmanager
+def busy_sloppy_s3() -> Iterator[str]:
+    """It heeds no conditions, lists in short pages, and every fifth answer is 503 and late."""
+    with SloppyS3("bucket") as server:
+        server.moods.page = 3
+        server.moods.every = 5
+        server.moods.late_s = 0.005
+        yield server.url
+        assert any(verb == "DELETE" for verb, _ in server.requests)
+
+
+@pytest.mark.parametrize("serve", [lambda: moto_s3("bucket"), busy_sloppy_s3], ids=["moto", "busy"])
+def test_an_object_store(
+    project: BackupProject,
+    monkeypatch: pytest.MonkeyPatch,
+    serve: Callable[[], AbstractContextManager[str]],
+) -> None:
+    """Two generations, the restore of one, a prune without a grace period, and all data read."""
+    defaults = S3ObjectStore.__init__.__kwdefaults__
+    monkeypatch.setitem(defaults, "first_pause", timedelta(milliseconds=5))
+    monkeypatch.setitem(prune.__kwdefaults__, "keep_younger_s", 0.0)
     project.fill("note", scattered(1, 60), pages=100)
-    with moto_s3("bucket") as url:
+    with serve() as url:
         env = {**BUCKET_ENV, "DFX_BACKUP_REPO": f"s3:{url}/bucket/{uuid.uuid4().hex}"}
         project.envelope("init", env=env)
         told = there_and_back(project, env=env)
-    assert told["sent_bytes"] > 60 * PAGE
-    assert told["level"] == 3
+        assert told["sent_bytes"] > 60 * PAGE
+        assert told["level"] == 3
+        assert project.create("note", env=env)["backups"][0]["new_bytes"] == 0
+        project.fill("note", scattered(2, 60), pages=100)
+        (last,) = project.create("note", env=env)["backups"]
+        assert last["stored_bytes"] > 60 * PAGE
+        words = ("--keep-last", "1", "--prune", "--yes")
+        pruned = project.envelope("forget", *words, env=env)["data"]["prune"]
+        assert pruned["packs_removed"] > 0
+        verified = project.envelope("verify", "--read-data", env=env)["data"]
+        levels = [each["level"] for each in verified["backups"]]
+        assert (verified["findings"], levels) == ([], [3, 2])  # what proved good is kept
+        project.fill("note", b"lost")
+        project.envelope("restore", "note@latest", "--yes", env=env)
+        assert project.stable()[:PAGE] == scattered(2, 60)[0]
 
 
 def test_every_bit_of_globals_that_are_no_numbers(project: BackupProject) -> None:
