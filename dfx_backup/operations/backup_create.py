@@ -220,6 +220,7 @@ class _Job:
         several = len(taken) > 1
         set_id = random(ID_BYTES).hex() if several else None
         together = tuple(one.target.canister_id for one in taken) if several else ()
+        lefts = []
         for one, member in zip(taken, self.members, strict=True):
             survey = surveys[one.target.canister_id]
             assert survey is not None  # it was taken
@@ -233,7 +234,9 @@ class _Job:
                 tags=member.tags,
             )
             UnfinishedBackups(self.run.state).write(left)
-            self.outcomes[one.target.canister_id] = _Outcome(left)
+            lefts.append(left)
+        # Only when all of them are on the disk can the next run go on with them.
+        self.outcomes = {left.canister.canister_id: _Outcome(left) for left in lefts}
         if self.options.leave_stopped:
             self._store_all(set())
             for one in taken:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from dfx_backup.errors import ProjectError
 from dfx_backup.operations import backup_planning
 from dfx_backup.operations.repository_access import Access
-from dfx_backup.operations.unfinished import UnfinishedBackups
+from dfx_backup.operations.unfinished import Unfinished, UnfinishedBackups
 from dfx_backup.replica.faults import RejectFault
 from dfx_backup.replica.management_settings import Visibility
 from dfx_backup.replica.server import ReplicaServer
@@ -242,6 +243,30 @@ def test_one_that_fails_brings_all_back(project: BackupProject) -> None:
     assert not any(each["goes_on"] for each in told["backups"])
     assert len(project.on_chain()) == 1
     assert len(project.on_chain("ledger")) == 1
+
+
+def test_a_set_of_which_not_all_can_be_remembered_promises_nothing(
+    project: BackupProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.add("ledger")
+    write, ledger = UnfinishedBackups.write, project.id("ledger")
+
+    def full(self: UnfinishedBackups, left: Unfinished) -> None:
+        if left.canister.canister_id == ledger:
+            raise ProjectError("No space is left for it")
+        write(self, left)
+
+    monkeypatch.setattr(UnfinishedBackups, "write", full)
+    told = project.envelope("create", "note", "ledger", code=30)
+    monkeypatch.undo()
+
+    assert project.is_running("ledger")
+    assert project.is_running()
+    assert "in vain" in errors(told)
+    assert "without another outage" not in errors(told)
+    told = project.create("note", "ledger")
+    assert not any(each["goes_on"] for each in told["backups"])
+    assert len(project.on_chain()) == len(project.on_chain("ledger")) == 1
 
 
 # -- going on -------------------------------------------------------------------------------------
