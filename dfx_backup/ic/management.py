@@ -1,6 +1,5 @@
 """The management canister in the model's terms; every answer is certified."""
 
-import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -16,6 +15,12 @@ from dfx_backup.ic.canister_settings import (
     settings_to_candid,
     status_from_candid,
 )
+from dfx_backup.ic.code_install import (
+    CHANGE_EXPIRY_S,
+    HELD_EXPIRY_S,
+    BeforeSend,
+    CodeInstaller,
+)
 from dfx_backup.ic.principal import MANAGEMENT, Principal
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.ic.snapshot_parts import ReadPart, UploadPlace
@@ -23,17 +28,9 @@ from dfx_backup.model import (
     CanisterId,
     CanisterSnapshot,
     CanisterStatus,
-    SentCall,
     SnapshotId,
 )
 
-BeforeSend = Callable[[SentCall], None]
-"""Called with what must be journaled, right before a call leaves; raising keeps it back."""
-
-CHANGE_EXPIRY_S = 240.0
-"""Seconds for which a call that changes something can execute."""
-HELD_EXPIRY_S = 60.0
-"""A stop, take or load whose answer is lost must not linger: it could execute after our start."""
 START_TIMEOUT_S = 30.0
 """A start is harmless twice, so its callers try again rather than wait for a lost answer."""
 READ_EXPIRY_S = 120.0
@@ -42,9 +39,6 @@ READ_TIMEOUT_S = 120.0
 """Seconds after which a call that only reads is given up."""
 MAX_SLICE_BYTES = 2_000_000
 """Most bytes of a snapshot that one call reads or uploads."""
-
-_MAX_PLAIN_MODULE = 1_900_000
-_CHUNK_BYTES = 1024 * 1024
 
 
 class Caller(Protocol):
@@ -67,7 +61,7 @@ class Caller(Protocol):
         """Tell a listener of every request that fails, until the block ends."""
 
 
-class ManagementCanister:
+class ManagementCanister(CodeInstaller):
     """Calls the management canister on behalf of an agent's identity.
 
     Every method raises `RejectError` when the call was refused, `UnknownOutcomeError` when it was
@@ -264,57 +258,6 @@ class ManagementCanister:
         method = "provisional_create_canister_with_cycles"
         reply = self._agent.call(MANAGEMENT, method, arg, effective=wanted or MANAGEMENT)
         return CanisterId(str(_one(types.CREATE_RESULT, reply)["canister_id"]))
-
-    def install_code(
-        self,
-        canister: CanisterId,
-        module: bytes,
-        *,
-        arg: bytes = b"DIDL\x00\x00",
-        mode: types.InstallMode = "install",
-        skip_pre_upgrade: bool | None = None,
-        keep_memory: bool | None = None,
-    ) -> None:
-        """`install_code`; a module too large for one message goes through the chunk store.
-
-        Args:
-            canister: into which canister.
-            module: the Wasm module, compressed or not.
-            arg: the argument in Candid.
-            mode: what becomes of what is there.
-            skip_pre_upgrade: upgrades only: leave the old module's hook out.
-            keep_memory: upgrades only: keep (True) or replace (False) the Wasm memory.
-        """
-        target = _principal(canister)
-        variant = (mode, types.upgrade_options(mode, skip_pre_upgrade, keep_memory))
-        if len(module) + len(arg) <= _MAX_PLAIN_MODULE:
-            record = {"mode": variant, "canister_id": target, "wasm_module": module, "arg": arg}
-            self._change(canister, "install_code", encode([types.INSTALL_ARGS], [record]))
-            return
-        hashes = [
-            {"hash": self.upload_chunk(canister, module[at : at + _CHUNK_BYTES])}
-            for at in range(0, len(module), _CHUNK_BYTES)
-        ]
-        record = {
-            "mode": variant,
-            "target_canister": target,
-            "chunk_hashes_list": hashes,
-            "wasm_module_hash": hashlib.sha256(module).digest(),
-            "arg": arg,
-        }
-        chunked = encode([types.INSTALL_CHUNKED_ARGS], [record])
-        self._change(canister, "install_chunked_code", chunked)
-
-    def upload_chunk(self, canister: CanisterId, chunk: bytes) -> bytes:
-        """`upload_chunk`: at most 1 MiB into the canister's chunk store; returns its SHA-256."""
-        record = {"canister_id": _principal(canister), "chunk": chunk}
-        reply = self._change(canister, "upload_chunk", encode([types.UPLOAD_CHUNK_ARGS], [record]))
-        hash_: bytes = _one(types.CHUNK_HASH, reply)["hash"]
-        return hash_
-
-    def clear_chunk_store(self, canister: CanisterId) -> None:
-        """`clear_chunk_store`."""
-        self._change(canister, "clear_chunk_store", _about(canister))
 
     def delete_canister(self, canister: CanisterId) -> None:
         """`delete_canister`; it has to be stopped."""

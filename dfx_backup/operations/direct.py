@@ -1,12 +1,13 @@
 """Calls that we sign ourselves: what operations need of `ic.management.ManagementCanister`."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from dfx_backup.ic.canister_settings import CanisterSettings, FullStatus
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.ic.stable_endpoints import Methods
-from dfx_backup.model import CanisterId, CanisterSnapshot, CanisterStatus, SnapshotId
+from dfx_backup.model import CanisterId, CanisterSnapshot, CanisterStatus, SentCall, SnapshotId
 from dfx_backup.transfer.terms import SliceWriter
 
 
@@ -30,8 +31,28 @@ class DirectCalls(Protocol):
     def update_settings(self, canister: CanisterId, settings: CanisterSettings, /) -> None:
         """Change the settings that are not None."""
 
-    def install_code(self, canister: CanisterId, module: bytes, /, *, arg: bytes = ...) -> None:
-        """Install a module into an empty canister."""
+    def install_code(
+        self,
+        canister: CanisterId,
+        module: bytes,
+        /,
+        *,
+        arg: bytes = ...,
+        mode: Literal["install", "reinstall", "upgrade"] = ...,
+        skip_pre_upgrade: bool | None = ...,
+        before_send: Callable[[SentCall], None] | None = ...,
+    ) -> None:
+        """Install a module, into an empty canister unless `mode` says otherwise."""
+
+    def clear_chunk_store(self, canister: CanisterId, /) -> None:
+        """Drop the chunks of modules."""
+
+
+class ModuleSections(Protocol):
+    """Reads custom sections of the module that a canister has."""
+
+    def metadata(self, canister: CanisterId, section: str, /) -> bytes | None:
+        """A section, certified; None when there is none, or it is not for us."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,8 +63,10 @@ class Direct:
         calls: single calls.
         slices: the same without retries: a transfer has its own, and must hear of each refusal.
         methods: calls of canisters' own methods, without retries.
+        sections: custom sections of modules.
     """
 
     calls: DirectCalls
     slices: SliceWriter
     methods: Methods | None = None
+    sections: ModuleSections | None = None

@@ -41,6 +41,7 @@ from dfx_backup.operations.patience import (
 from dfx_backup.operations.starting import is_running, note_step, start_again, watch
 from dfx_backup.operations.taking import Taker
 from dfx_backup.operations.target import Runtime, Target
+from dfx_backup.operations.upgrading import Upgrader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +109,13 @@ class Held:
         Loader(
             run=self._run, target=self._target, book=self.book, interrupts=self._interrupts
         ).load(snapshot)
+
+    def upgrade(self, module: bytes) -> None:
+        """Install a module; see `upgrading.Upgrader.upgrade`."""
+        self._run.progress.step(f"{self._target}: rebuilding the heap by an upgrade")
+        Upgrader(
+            run=self._run, target=self._target, book=self.book, interrupts=self._interrupts
+        ).upgrade(module)
 
     def leave_stopped(self) -> None:
         """Do not start the canister at the end, if the end is no error and no signal."""

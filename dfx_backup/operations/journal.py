@@ -29,6 +29,8 @@ class RunKind(enum.StrEnum):
 
     CREATE = "create"
     LOAD = "load"
+    REBUILD = "rebuild"
+    """A load, and then an upgrade that rebuilds the heap, in one outage."""
 
 
 class Step(enum.StrEnum):
@@ -41,6 +43,8 @@ class Step(enum.StrEnum):
     TAKEN = "taken"
     LOADING = "loading"
     LOADED = "loaded"
+    UPGRADING = "upgrading"
+    UPGRADED = "upgraded"
     STARTING = "starting"
     STARTED = "started"
 
@@ -51,6 +55,7 @@ class CallKind(enum.StrEnum):
     STOP = "stop"
     TAKE = "take"
     LOAD = "load"
+    UPGRADE = "upgrade"
 
 
 class Outcome(enum.StrEnum):
@@ -103,7 +108,7 @@ class JournalEntry:
         was_running: whether the canister was running then.
         step: the last step begun or reached.
         snapshots_before: ids of the snapshots that existed then.
-        calls: stop, take and load, in the order in which they were sent.
+        calls: stop, take, load and upgrade, in the order in which they were sent.
         snapshot_id: the snapshot that the run took, once known.
         acknowledged: the network answered that take with the id: the snapshot is ours for certain.
         loading: the snapshot that is being loaded, or None.

@@ -100,19 +100,23 @@ class Loader:
 def await_late_load(run: Runtime, target: Target, book: OpenEntry, interrupts: Interrupts) -> None:
     """Wait, with the canister stopped, until a load whose answer was lost can't come any more.
 
+    An upgrade that follows a load is waited for in the same way; only its expiry ends that.
+
     Raises:
         InterruptedRunError: a signal has come.
     """
-    expiry = book.entry.open_until(CallKind.LOAD)
+    expiry = book.entry.open_until(CallKind.LOAD, CallKind.UPGRADE)
+    upgrades = book.entry.open_until(CallKind.UPGRADE) is not None
     if expiry is None or run.clock.now() > expiry:
         return
     left = expiry - run.clock.now()
     run.progress.step(
-        f"{target}: a load may still execute; starting waits {left:.0f} s (Ctrl-C starts now)"
+        f"{target}: {'an upgrade' if upgrades else 'a load'} may still execute; starting waits"
+        f" {left:.0f} s (Ctrl-C starts now)"
     )
     before = book.entry.version_stopped
     while run.clock.now() <= expiry:
-        version = stopped_version(target)
+        version = None if upgrades else stopped_version(target)
         if before is not None and version is not None and version > before:
             book.settle(CallKind.LOAD, Outcome.EXECUTED)
             book.note(loaded=book.entry.loading)

@@ -20,6 +20,7 @@ from dfx_backup.operations.journal import (
     OpenEntry,
     Outcome,
     RunKind,
+    Side,
     Step,
 )
 from dfx_backup.operations.ledger import SAFETY, Ledger, OwnSnapshot
@@ -303,7 +304,8 @@ def _finish(
     entry = book.entry
     listed = {snapshot.snapshot_id for snapshot in target.driver.list_snapshots(target.canister_id)}
     orphans = tuple(sorted(listed - {*entry.snapshots_before, entry.snapshot_id}))
-    if entry.kind is RunKind.LOAD and entry.acknowledged and entry.snapshot_id in listed:
+    loads = entry.kind in (RunKind.LOAD, RunKind.REBUILD)
+    if loads and entry.acknowledged and entry.snapshot_id in listed:
         Ledger(run.state, target.key).add(
             OwnSnapshot(
                 snapshot_id=SnapshotId(entry.snapshot_id or ""),
@@ -336,7 +338,17 @@ def _about_load(entry: JournalEntry) -> list[str]:
     else:
         told = f"{name} was not loaded onto {entry.canister}"
     kept = "" if entry.snapshot_id is None else f"; the state before is {entry.snapshot_id}"
-    return [f"{told}{kept}."]
+    return [f"{told}{kept}.", *_about_heap(entry)]
+
+
+def _about_heap(entry: JournalEntry) -> list[str]:
+    """What is to be known of a heap that was to be rebuilt."""
+    upgrades = {call.outcome for call in entry.calls if call.kind is CallKind.UPGRADE}
+    if entry.kind is not RunKind.REBUILD or entry.side is Side.OLD or Outcome.EXECUTED in upgrades:
+        return []
+    whether = "may not have been" if Outcome.UNKNOWN in upgrades else "was not"
+    told = f"The heap of {entry.canister} {whether} rebuilt from the imported memory"
+    return [f"{told}: import it again, or load the state before."]
 
 
 def _about_orphans(run: Runtime, target: Target, orphans: tuple[SnapshotId, ...]) -> list[str]:

@@ -1,6 +1,7 @@
 """Make a snapshot the canister's state, keeping the present state in a safety snapshot."""
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from dfx_backup.errors import BackupError
 from dfx_backup.model import CanisterSnapshot, RunState, SnapshotId
@@ -28,10 +29,36 @@ def plan_load(run: Runtime, target: Target, options: LoadOptions) -> LoadPlan:
     return load_planning.plan(run, target, options, preflight.survey(target))
 
 
-def load(run: Runtime, target: Target, options: LoadOptions) -> LoadResult:
+class LoadSteps(Protocol):
+    """What goes with a load while the canister is held.
+
+    Attributes:
+        kind: what the journal tells.
+    """
+
+    @property
+    def kind(self) -> RunKind:
+        """What the journal tells of the run."""
+
+    def begins(self, held: Held, /) -> None:
+        """All is ready for the load."""
+
+    def loaded(self, held: Held, safety: CanisterSnapshot | None, /) -> None:
+        """It was loaded, and `safety` is the state from before."""
+
+
+def load(
+    run: Runtime, target: Target, options: LoadOptions, *, steps: LoadSteps | None = None
+) -> LoadResult:
     """Plan again under the canister's lock, then stop, safety snapshot, load, start.
 
     When the load fails, the old state is started and the safety snapshot is kept and named.
+
+    Args:
+        run: the surroundings.
+        target: the canister.
+        options: how.
+        steps: what goes with it, or None.
 
     Raises:
         LockedError: another run holds the canister.
@@ -40,7 +67,8 @@ def load(run: Runtime, target: Target, options: LoadOptions) -> LoadResult:
         UsageError, RefusedError, NetworkError, ToolError: as `plan_load`, or from a step.
     """
     with Interrupts() as interrupts, canister_lock(run, target, purpose="snapshot load"):
-        ready = prepare(run, target, options)
+        kind = RunKind.LOAD if steps is None else steps.kind
+        ready = prepare(run, target, options, kind=kind)
         with interrupts.deferred():
             with stopped(
                 run,
@@ -51,7 +79,11 @@ def load(run: Runtime, target: Target, options: LoadOptions) -> LoadResult:
                 top_up=ready.plan.cycles.required,
             ) as held:
                 safety = take_safety(run, target, ready.plan, held)
+                if steps is not None:
+                    steps.begins(held)
                 _load_or_name(ready.plan, held, safety)
+                if steps is not None:
+                    steps.loaded(held, safety)
                 before_start = held.look()
                 if options.leave_stopped:
                     held.leave_stopped()
@@ -73,7 +105,9 @@ class Ready:
     settled: tuple[str, ...]
 
 
-def prepare(run: Runtime, target: Target, options: LoadOptions) -> Ready:
+def prepare(
+    run: Runtime, target: Target, options: LoadOptions, *, kind: RunKind = RunKind.LOAD
+) -> Ready:
     """Plan under the canister's lock, which the caller holds.
 
     Raises:
@@ -82,7 +116,7 @@ def prepare(run: Runtime, target: Target, options: LoadOptions) -> Ready:
     settled = finish_what_is_over(run, target)
     found = preflight.survey(target)
     plan = load_planning.plan(run, target, options, found)
-    entry = preflight.new_entry(run, target, found, RunKind.LOAD)
+    entry = preflight.new_entry(run, target, found, kind)
     return Ready(plan=plan, entry=entry, settled=settled)
 
 
@@ -158,7 +192,7 @@ def _delete_older(
 
 def _incomplete(plan: LoadPlan, held: Held, before_start: Moment) -> tuple[str, ...]:
     """Whether somebody wrote to the canister between the safety snapshot and the load."""
-    loads = held.book.count(CallKind.LOAD)
+    loads = held.book.count(CallKind.LOAD) + held.book.count(CallKind.UPGRADE)
     first, last = held.after_stop, before_start
     moved = (
         first.version is not None

@@ -67,6 +67,29 @@ def candid_sections(module: bytes) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items()))
 
 
+def is_motoko(module: bytes) -> bool:
+    """Whether moc made a module: it leaves custom sections `motoko:…` in all that it makes.
+
+    Args:
+        module: as it was installed, compressed with gzip or not.
+    """
+    try:
+        plain = _plain(module)
+        return plain is not None and any(
+            name.removeprefix("icp:public ").removeprefix("icp:private ").startswith("motoko:")
+            for name in _custom_names(plain)
+        )
+    except (ValueError, IndexError, zlib.error):
+        return False
+
+
+def _custom_names(plain: bytes) -> Iterator[str]:
+    for number, start, _ in _sections(plain):
+        if number == _CUSTOM:
+            length, at = _number(plain, start)
+            yield plain[at : at + length].decode()
+
+
 def _plain(module: bytes) -> bytes | None:
     """The module without gzip; None when it would be larger than any module may be."""
     if module[:2] != _GZIP:
