@@ -12,6 +12,7 @@ from dfx_backup.repository.layout import ID_BYTES
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.trees import Node
 from dfx_backup.transfer.backup_json import BACKUP_NAME
+from dfx_backup.transfer.stable_details import SIDECAR_NAME
 
 MAP_CELLS = 64
 """Cells of the coarse map."""
@@ -72,7 +73,7 @@ class BackupDiff:
         old: the first.
         new: the second.
         page_bytes: bytes of a page here: the size of the repository's pieces.
-        files: every file but backup.json, by name.
+        files: every file but backup.json and a stream's sidecar, by name.
         warnings: full sentences.
     """
 
@@ -97,10 +98,12 @@ def diff_backups(repository: Repository, old: Backup, new: Backup) -> BackupDiff
             raise each.problem
     before = dict(files_of(repository, repository.tree(old.snapshot.tree)))
     after = dict(files_of(repository, repository.tree(new.snapshot.tree)))
-    names = sorted({*before, *after} - {BACKUP_NAME})
+    names = sorted({*before, *after} - {BACKUP_NAME, SIDECAR_NAME})
     warnings = []
     if (old.canister_id, old.network_id) != (new.canister_id, new.network_id):
         warnings.append("These are backups of two canisters.")
+    if (old.kind, old.stream) != (new.kind, new.stream):
+        warnings.append("These are not backups of the same: a whole canister, or another stream.")
     return BackupDiff(
         old=old,
         new=new,

@@ -1,22 +1,31 @@
-"""Backups by the names that people give them: an id's beginning, `CANISTER@latest`, `set:…`."""
+"""Backups by the names that people give them: an id's beginning, `CANISTER@latest`, `set:…`.
+
+`latest` means backups of whole canisters, unless a command works on streams of their memory.
+`CANISTER/STREAM@latest` always means a stream.
+"""
 
 from collections.abc import Sequence
 
 from dfx_backup.errors import RefusedError, UsageError
-from dfx_backup.operations.backups import Backup, Backups, group
+from dfx_backup.operations.backups import Backup, Backups, owner
+from dfx_backup.transfer.backup_details import KIND_SNAPSHOT, KIND_STABLE
 
 _LATEST = "latest"
 _SET = "set:"
 _HINT = "`list` shows the backups."
 
 
-def find_backup(backups: Backups, name: str, *, network: str | None = None) -> Backup:
+def find_backup(
+    backups: Backups, name: str, *, network: str | None = None, kind: str = KIND_SNAPSHOT
+) -> Backup:
     """The one backup that a name means.
 
     Args:
         backups: what the repository holds.
-        name: the beginning of an id, `CANISTER@latest`, or `latest` for a lone canister.
+        name: the beginning of an id, `CANISTER@latest`, `CANISTER/STREAM@latest`, or `latest` for
+            a lone canister.
         network: counts only those from this network, when several have a canister of that name.
+        kind: of which kind `latest` is, when no stream is named.
 
     Raises:
         UsageError: it means none, or several.
@@ -26,11 +35,12 @@ def find_backup(backups: Backups, name: str, *, network: str | None = None) -> B
         raise UsageError(f"`{name}` names a set; this command takes one backup")
     canister, at, moment = name.rpartition("@")
     if name == _LATEST:
-        return _only_canister(_on(backups.all, network))[-1]
+        found = _only_canister(_of_kind(_on(backups.all, network), kind), kind)
+        return _one_stream(found)[-1]
     if at:
         if moment != _LATEST:
             raise UsageError(f"`{name}` can't be understood", hint="Write `CANISTER@latest`.")
-        return backups_of(backups, canister, network=network)[-1]
+        return _latest(backups, canister, network, kind)
     return _by_prefix(backups.all, name)
 
 
@@ -87,10 +97,54 @@ def backups_of(
     if not found:
         where = f" on {network}" if network else ""
         raise UsageError(f"there is no backup of canister `{canister}`{where}", hint=_HINT)
-    groups = {group(each): each for each in found}
-    if len(groups) > 1:
-        raise _several(canister, tuple(groups.values()))
+    owners = {owner(each): each for each in found}
+    if len(owners) > 1:
+        raise _several(canister, tuple(owners.values()))
     return tuple(found)
+
+
+def _latest(backups: Backups, named: str, network: str | None, kind: str) -> Backup:
+    canister, slash, stream = named.partition("/")
+    found = backups_of(backups, canister, network=network)
+    if slash:
+        of_it = [each for each in found if each.stream == stream]
+        if not of_it:
+            raise UsageError(
+                f"there is no backup of stream `{stream}` of canister `{canister}`", hint=_HINT
+            )
+        return of_it[-1]
+    chosen = _of_kind(found, kind)
+    if chosen:
+        return _one_stream(chosen)[-1]
+    if kind == KIND_STABLE:
+        raise UsageError(
+            f"there is no backup of a stream of canister `{canister}`",
+            hint="`stable export` makes one.",
+        )
+    raise UsageError(
+        f"there is no backup of the whole canister `{canister}`: only of its {found[-1].stream}",
+        hint=f"Write `{canister}/{found[-1].stream}@latest` when that is what you mean.",
+    )
+
+
+def _of_kind(found: Sequence[Backup], kind: str) -> list[Backup]:
+    return [each for each in found if each.kind == kind]
+
+
+def _one_stream(found: Sequence[Backup]) -> Sequence[Backup]:
+    """Backups of one canister, when they are of one stream or of all of it.
+
+    Raises:
+        UsageError: they are of several.
+    """
+    streams = sorted({each.stream for each in found if each.stream is not None})
+    if len(streams) > 1:
+        name = found[-1].canister_name or found[-1].canister_id
+        raise UsageError(
+            f"there are backups of several streams of `{name}`: {', '.join(streams)}",
+            hint=f"Write `{name}/{streams[0]}@latest`.",
+        )
+    return found
 
 
 def _several(canister: str, newest: Sequence[Backup]) -> UsageError:
@@ -107,10 +161,13 @@ def _several(canister: str, newest: Sequence[Backup]) -> UsageError:
     return UsageError(f"`{canister}` is the name of several canisters: {told}", hint=hint)
 
 
-def _only_canister(found: Sequence[Backup]) -> Sequence[Backup]:
+def _only_canister(found: Sequence[Backup], kind: str) -> Sequence[Backup]:
     if not found:
-        raise UsageError("there is no backup in the repository yet", hint="`create` makes one.")
-    if len({group(each) for each in found}) > 1:
+        what, maker = "backup", "create"
+        if kind == KIND_STABLE:
+            what, maker = "backup of a stream", "stable export"
+        raise UsageError(f"there is no {what} in the repository yet", hint=f"`{maker}` makes one.")
+    if len({owner(each) for each in found}) > 1:
         raise RefusedError(
             "`latest` alone could mean another canister than you think: the repository holds"
             " several",

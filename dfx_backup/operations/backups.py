@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from dfx_backup.errors import BackupError, DamageError, ProjectError, UsageError
 from dfx_backup.model import CanisterId, Consistency, NetworkId
+from dfx_backup.operations.backup_kinds import backup_path, kind_of, kind_tag, path_of
 from dfx_backup.operations.backup_notes import (
-    BACKUP_TAG,
     ID_TAG,
     SET_TAG,
     TAG_PREFIX,
@@ -25,7 +25,7 @@ from dfx_backup.repository.store import MissingObjectError, StoreError
 from dfx_backup.repository.trees import Tree
 from dfx_backup.repository.writer import BackupMeta
 from dfx_backup.transfer import backup_json
-from dfx_backup.transfer.backup_details import BackupDetails
+from dfx_backup.transfer.backup_details import KIND_SNAPSHOT, BackupDetails
 from dfx_backup.transfer.backup_json import BACKUP_NAME, BackupRecord
 
 if TYPE_CHECKING:
@@ -75,9 +75,19 @@ class Backup:
         return tagged(self.snapshot.tags, SET_TAG)
 
     @property
+    def kind(self) -> str:
+        """What was backed up: `snapshot`, or `stable`."""
+        return kind_of(self.snapshot.tags) or KIND_SNAPSHOT
+
+    @property
     def canister_id(self) -> CanisterId:
-        """Whose snapshot it is."""
-        return CanisterId(self.snapshot.paths[0].removeprefix("/"))
+        """Whose it is."""
+        return path_of(self.snapshot)[0]
+
+    @property
+    def stream(self) -> str | None:
+        """Which stream of the canister's memory it is; None of a whole canister."""
+        return path_of(self.snapshot)[1]
 
     @property
     def canister_name(self) -> str | None:
@@ -96,7 +106,7 @@ class Backup:
 
     @property
     def time(self) -> float:
-        """When the canister snapshot was taken, in seconds since the epoch."""
+        """When it was taken, in seconds since the epoch."""
         return self.snapshot.time
 
     @property
@@ -141,13 +151,15 @@ class Backup:
             time=datetime.fromtimestamp(self.time, tz=UTC),
             network=self.network_id or self.network_name,
             canister=self.canister_id,
+            part=_part(self),
             tags=frozenset(self.tags),
             pinned=self.pinned,
             level=self.level,
         )
 
     def __str__(self) -> str:
-        return f"backup {self.backup_id[:8]} of {self.canister_name or self.canister_id}"
+        told = f"{self.stream} of " if self.stream is not None else ""
+        return f"backup {self.backup_id[:8]} of {told}{self.canister_name or self.canister_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,12 +211,22 @@ class Backups:
     @property
     def canisters(self) -> tuple[tuple[str, CanisterId], ...]:
         """Network (identity, or name when that is not known) and id of every canister."""
-        return tuple(sorted({group(each) for each in self.all}))
+        return tuple(sorted({owner(each) for each in self.all}))
 
 
-def group(backup: Backup) -> tuple[str, CanisterId]:
+def owner(backup: Backup) -> tuple[str, CanisterId]:
     """What backups of the same canister on the same network share."""
     return backup.network_id or backup.network_name, backup.canister_id
+
+
+def group(backup: Backup) -> tuple[str, CanisterId, str]:
+    """What backups share that can take the place of each other: canister, and what of it."""
+    return (*owner(backup), _part(backup))
+
+
+def _part(backup: Backup) -> str:
+    """What of the canister it is: nothing for all of it, so that it sorts first."""
+    return "" if backup.stream is None else f"{backup.kind}/{backup.stream}"
 
 
 def backup_meta(
@@ -222,12 +244,12 @@ def backup_meta(
     """
     details = record.backup
     assert details is not None  # a folder alone is no backup
-    ours = [BACKUP_TAG, f"{ID_TAG}{details.backup_id}"]
+    ours = [kind_tag(details.kind), f"{ID_TAG}{details.backup_id}"]
     if details.set_id is not None:
         ours.append(f"{SET_TAG}{details.set_id}")
     return BackupMeta(
         hostname=details.network_name,
-        paths=(f"/{record.identity.canister_id}",),
+        paths=(backup_path(record),),
         time=details.taken_at_ns / 1e9,
         tags=(*ours, *check_tags(tags)),
         username=username,
@@ -299,7 +321,7 @@ def _read_objects(repository: Repository) -> tuple[list[SnapshotObject], list[Da
 
 
 def _is_backup(snapshot: SnapshotObject) -> bool:
-    return BACKUP_TAG in snapshot.tags and len(snapshot.paths) == 1
+    return kind_of(snapshot.tags) is not None and len(snapshot.paths) == 1
 
 
 def _record(repository: Repository, snapshot: SnapshotObject) -> BackupRecord | BackupError:

@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dfx_backup.errors import BackupError, IncompleteError
 from dfx_backup.operations.backup_names import backups_of, find_backup
-from dfx_backup.operations.backups import Backup, Backups, group
+from dfx_backup.operations.backups import Backup, Backups, group, owner
 from dfx_backup.repository.repository import Repository
-
-if TYPE_CHECKING:
-    from dfx_backup.model import CanisterId
+from dfx_backup.transfer.backup_details import KIND_SNAPSHOT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +18,15 @@ class ListOptions:
         canister: only those of this canister.
         tags: only those that have all of these tags.
         network: only those from this network.
-        max_age_s: the newest good backup of each canister must not be older, in seconds.
+        kind: only those of this kind; None shows all.
+        max_age_s: the newest good backup of each canister must not be older, in seconds; of the
+            kind, or else of whole canisters.
     """
 
     canister: str | None = None
     tags: tuple[str, ...] = ()
     network: str | None = None
+    kind: str | None = None
     max_age_s: float | None = None
 
 
@@ -64,11 +64,13 @@ def list_backups(repository: Repository, options: ListOptions) -> BackupList:
         for each in found
         if set(options.tags) <= set(each.tags)
         and options.network in (None, each.network_name, each.network_id)
+        and options.kind in (None, each.kind)
     ]
     errors: list[BackupError] = [*backups.damaged]
     errors += [each.problem for each in chosen if each.problem is not None]
     if options.max_age_s is not None:
-        errors += _too_old(chosen, options.max_age_s, now=repository.machine.clock())
+        kind = options.kind or KIND_SNAPSHOT
+        errors += _too_old(chosen, kind, options.max_age_s, now=repository.machine.clock())
     return BackupList(
         location=repository.store.describe(),
         backups=tuple(chosen),
@@ -92,14 +94,20 @@ def show_backup(repository: Repository, name: str, *, network: str | None = None
     return backup
 
 
-def _too_old(found: Sequence[Backup], limit: float, *, now: float) -> list[BackupError]:
+def _too_old(found: Sequence[Backup], kind: str, limit: float, *, now: float) -> list[BackupError]:
+    """One error for each canister (or stream, of that kind) without a good backup that is young."""
     if not found:
         return [IncompleteError("There is no backup at all.")]
-    newest: dict[tuple[str, CanisterId], Backup | None] = {group(each): None for each in found}
-    names = {group(each): each.canister_name or each.canister_id for each in found}
+    newest: dict[tuple[str, ...], Backup | None] = {}
+    names: dict[tuple[str, ...], str] = {}
     for each in found:
-        if each.is_good:
-            newest[group(each)] = each
+        # A canister of which there are only streams has no backup that counts.
+        key = group(each) if kind != KIND_SNAPSHOT else owner(each)
+        stream = f" ({each.stream})" if each.stream and kind != KIND_SNAPSHOT else ""
+        names[key] = f"{each.canister_name or each.canister_id}{stream}"
+        newest.setdefault(key, None)
+        if each.is_good and each.kind == kind:
+            newest[key] = each
     return [
         IncompleteError(_sentence(names[key], best, now))
         for key, best in newest.items()

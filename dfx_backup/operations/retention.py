@@ -217,8 +217,9 @@ def _named(
     left = {group(each) for each in backups.all if each.backup_id not in remove}
     for each in chosen:
         if group(each) not in left and not options.allow_empty_group:
+            what = "canister" if each.stream is None else "stream"
             raise RefusedError(
-                f"{each} is the last backup of its canister",
+                f"{each} is the last backup of its {what}",
                 hint="Add `--allow-empty-group` when that is what you mean.",
             )
     return remove, {}

@@ -83,6 +83,7 @@ class BackupFacts:
         time: when it was taken, with its offset from UTC.
         network: identity of the network, not its name.
         canister: text of the canister's principal.
+        part: what of the canister, when it is not all of it; a group of its own.
         tags: the tags of the snapshot object.
         pinned: whether the user pinned it.
         level: highest level that a verification of it reached; 0 for none.
@@ -92,6 +93,7 @@ class BackupFacts:
     time: datetime
     network: str
     canister: str
+    part: str = ""
     tags: frozenset[str] = frozenset()
     pinned: bool = False
     level: int = 0
@@ -164,9 +166,9 @@ def apply_policy(
         UsageError: a count is below -1.
     """
     _check_counts(policy)
-    groups: dict[tuple[str, str], list[BackupFacts]] = {}
+    groups: dict[tuple[str, str, str], list[BackupFacts]] = {}
     for backup in sorted(backups, key=lambda each: each.id):
-        groups.setdefault((backup.network, backup.canister), []).append(backup)
+        groups.setdefault((backup.network, backup.canister, backup.part), []).append(backup)
     keep: list[BackupFacts] = []
     remove: list[BackupFacts] = []
     reasons: dict[str, tuple[str, ...]] = {}

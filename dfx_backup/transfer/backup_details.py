@@ -7,9 +7,12 @@ from typing import Any, Final
 from dfx_backup.files import Fields
 from dfx_backup.ic.canister_settings import Audience, CanisterSettings, Visibility
 from dfx_backup.model import Consistency
+from dfx_backup.transfer.stable_details import StableDetails
 
 KIND_SNAPSHOT: Final = "snapshot"
-"""A whole canister snapshot; the only kind so far."""
+"""A whole canister snapshot."""
+KIND_STABLE: Final = "stable"
+"""A stream of a canister's memory."""
 
 _ID_DIGITS = 32
 _HEX = frozenset("0123456789abcdef")
@@ -42,6 +45,7 @@ class BackupDetails:
         certificate_time: of the oldest certificate, in seconds since the epoch.
         settings: the canister's settings, controllers and environment variables.
         candid: metadata sections of the module by their names, such as `candid:service`.
+        stable: the stream, of a backup of kind `stable`; None of any other.
         raw_bytes: bytes of the files, zero pages included.
         new_bytes: the part of them that the repository did not have.
         stored_bytes: what that took, compressed and encrypted.
@@ -68,6 +72,7 @@ class BackupDetails:
     certificate_time: float | None = None
     settings: CanisterSettings | None = None
     candid: tuple[tuple[str, str], ...] = ()
+    stable: StableDetails | None = None
     raw_bytes: int | None = None
     new_bytes: int | None = None
     stored_bytes: int | None = None
@@ -79,9 +84,9 @@ _AMOUNTS = ("cycles", "cycles_estimate")
 _PLAIN = tuple(
     each.name
     for each in fields(BackupDetails)
-    if each.name not in {*_AMOUNTS, "set_canisters", "settings", "candid", "extra"}
+    if each.name not in {*_AMOUNTS, "set_canisters", "settings", "candid", "stable", "extra"}
 )
-_KNOWN = {*_PLAIN, *_AMOUNTS, "set_canisters", "settings", "candid"}
+_KNOWN = {*_PLAIN, *_AMOUNTS, "set_canisters", "settings", "candid", "stable"}
 
 
 def details_to_json(details: BackupDetails) -> dict[str, Any]:
@@ -91,6 +96,8 @@ def details_to_json(details: BackupDetails) -> dict[str, Any]:
     content["set_canisters"] = list(details.set_canisters)
     content["settings"] = None if details.settings is None else settings_to_json(details.settings)
     content["candid"] = dict(details.candid)
+    if details.stable is not None:
+        content["stable"] = details.stable.to_json()
     return content | dict(details.extra)
 
 
@@ -107,6 +114,9 @@ def details_from_json(content: Mapping[str, Any], section: Fields) -> BackupDeta
     level, certified = section.whole("level"), content.get("certificate_time")
     if not 0 <= level <= 9:
         raise section.damaged("'level' is none")
+    stable = section.optional_child("stable")
+    if stable is None and section.text("kind") == KIND_STABLE:
+        raise section.damaged("'stable' is missing")
     return BackupDetails(
         backup_id=_id(section, section.text("backup_id")),
         network_name=section.text("network_name"),
@@ -128,6 +138,7 @@ def details_from_json(content: Mapping[str, Any], section: Fields) -> BackupDeta
         certificate_time=None if certified is None else section.number("certificate_time"),
         settings=_settings(content, section),
         candid=_texts_by_name(content.get("candid"), section, "candid"),
+        stable=None if stable is None else StableDetails.parse(stable),
         raw_bytes=section.optional_whole("raw_bytes"),
         new_bytes=section.optional_whole("new_bytes"),
         stored_bytes=section.optional_whole("stored_bytes"),

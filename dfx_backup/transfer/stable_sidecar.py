@@ -142,6 +142,11 @@ class Sidecar:
             return None
         except OSError as error:
             raise ProjectError(f"{path} can't be read: {error.strerror or error}") from error
+        return cls.from_json(raw, path)
+
+    @classmethod
+    def from_json(cls, raw: bytes, path: Path) -> Self:
+        """As `read`, from a file's content; `path` names it for messages."""
         try:
             content = json.loads(raw)
         except (ValueError, RecursionError):
@@ -166,7 +171,7 @@ class Sidecar:
             hashes=hashes,
             certified=fields.choice("certified", Certified),
             moment=fields.choice("moment", Moment),
-            versions=_versions(fields),
+            versions=canister_versions(fields),
             tool=fields.text("tool"),
             created_at=fields.number("created_at"),
             snapshot=_snapshot(fields),
@@ -199,7 +204,12 @@ def _snapshot(fields: Fields) -> SnapshotId | None:
     return None if found is None else SnapshotId(found)
 
 
-def _versions(fields: Fields) -> tuple[int, int] | None:
+def canister_versions(fields: Fields) -> tuple[int, int] | None:
+    """The field `canister_versions`.
+
+    Raises:
+        DamageError: it is neither null nor two numbers.
+    """
     found = fields.content.get("canister_versions")
     if found is None:
         return None
