@@ -42,6 +42,19 @@ class Certificate:
     ranges: Ranges
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What vouches for the answers about one canister.
+
+    Attributes:
+        subnet: principal of the subnet that signed.
+        newest_ns: time of the newest certificate, nanoseconds since the epoch.
+    """
+
+    subnet: Principal
+    newest_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Parts:
     tree: HashTree
@@ -69,6 +82,7 @@ class CertificateVerifier:
         self._root_subnet = Principal.self_authenticating(root_key)
         self._clock = clock
         self._known: dict[tuple[bytes, bytes], _Delegation] = {}
+        self._evidence: dict[Principal, Evidence] = {}
         self._lock = threading.Lock()
 
     def verify(self, raw: bytes, effective: Principal) -> Certificate:
@@ -97,7 +111,19 @@ class CertificateVerifier:
         _check_signature(parts, key)
         time_ns = leaf_number(parts.tree, [b"time"])
         check_time(time_ns, self._clock(), "the certificate")
+        self._note(effective, subnet, time_ns)
         return Certificate(tree=parts.tree, time_ns=time_ns, subnet=subnet, ranges=ranges)
+
+    def evidence(self, effective: Principal) -> Evidence | None:
+        """What has vouched for a canister so far; None when nothing was verified about it."""
+        with self._lock:
+            return self._evidence.get(effective)
+
+    def _note(self, effective: Principal, subnet: Principal, time_ns: int) -> None:
+        with self._lock:
+            known = self._evidence.get(effective)
+            if known is None or known.newest_ns < time_ns:
+                self._evidence[effective] = Evidence(subnet=subnet, newest_ns=time_ns)
 
     def _delegation(self, subnet: bytes, raw: bytes) -> _Delegation:
         with self._lock:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dfx_backup.errors import DamageError
+from dfx_backup.ic.certificate import Evidence
+from dfx_backup.ic.principal import Principal
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata, SnapshotSource
 from dfx_backup.operations import cycles, folder_way, transfers
 from dfx_backup.operations.backup_create_plan import BackupOptions
@@ -130,7 +132,7 @@ class Storing:
             identity=self._identity(target, left),
             files=streamed.files,
             globals=streamed.metadata.globals,
-            backup=_details(left, streamed, versions),
+            backup=_details(left, streamed, versions, _evidence(target)),
         )
         self.progress.step("committing")
         record, commit = commit_backup(writer, record, streamed.text, tags=tags)
@@ -159,7 +161,15 @@ def _versions(left: Unfinished, metadata: SnapshotMetadata) -> Versions:
     )
 
 
-def _details(left: Unfinished, streamed: Streamed, versions: Versions) -> BackupDetails:
+def _evidence(target: Target) -> Evidence | None:
+    if target.direct is None:
+        return None
+    return target.direct.evidence(Principal.from_text(target.canister_id))
+
+
+def _details(
+    left: Unfinished, streamed: Streamed, versions: Versions, evidence: Evidence | None
+) -> BackupDetails:
     metadata, report = streamed.metadata, streamed.report
     moments = (left.after_stop, left.before_start)
     spent = left.details.cycles_estimate
@@ -176,6 +186,8 @@ def _details(left: Unfinished, streamed: Streamed, versions: Versions) -> Backup
         ours_only=is_ours_only(metadata),
         cycles_estimate=spent,
         candid=() if streamed.module is None else candid_sections(streamed.module),
+        subnet_id=None if evidence is None else evidence.subnet.to_text(),
+        certificate_time=None if evidence is None else evidence.newest_ns / 1e9,
     )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from dfx_backup.ic.canister_settings import CanisterSettings, FullStatus
+from dfx_backup.ic.certificate import Evidence
+from dfx_backup.ic.principal import Principal
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.ic.stable_endpoints import Methods
 from dfx_backup.model import CanisterId, CanisterSnapshot, CanisterStatus, SentCall, SnapshotId
@@ -64,9 +66,11 @@ class Direct:
         slices: the same without retries: a transfer has its own, and must hear of each refusal.
         methods: calls of canisters' own methods, without retries.
         sections: custom sections of modules.
+        evidence: tells what has vouched for the answers about a canister.
     """
 
     calls: DirectCalls
     slices: SliceWriter
     methods: Methods | None = None
     sections: ModuleSections | None = None
+    evidence: Callable[[Principal], Evidence | None] = lambda _: None

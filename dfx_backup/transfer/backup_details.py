@@ -42,7 +42,8 @@ class BackupDetails:
         outage_s: seconds from sending stop to receiving start's answer; 0 without a stop.
         cycles: the balance, in cycles.
         cycles_estimate: estimate of the cycles that it cost.
-        certificate_time: of the oldest certificate, in seconds since the epoch.
+        certificate_time: of the newest certificate that vouches for the data, in seconds since the
+            epoch.
         settings: the canister's settings, controllers and environment variables.
         candid: metadata sections of the module by their names, such as `candid:service`.
         stable: the stream, of a backup of kind `stable`; None of any other.

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dfx_backup.errors import ProjectError
+from dfx_backup.ic.principal import Principal
 from dfx_backup.operations import backup_planning
 from dfx_backup.operations.repository_access import Access
 from dfx_backup.operations.unfinished import Unfinished, UnfinishedBackups
@@ -84,6 +85,8 @@ def test_the_manifest_tells_what_no_snapshot_holds(project: BackupProject) -> No
     assert int(told["cycles"]) > 10**15
     assert int(told["cycles_estimate"]) > 2 * 10**9
     assert told["outage_s"] > 0
+    assert Principal.from_text(told["subnet_id"]).raw
+    assert told["certificate_time"] * 10**9 > told["taken_at_ns"]
     assert told["set_id"] is None
     assert told["module_hash"] == project.state().module.sha256.hex()
     memory = next(each for each in record["files"] if each["name"] == "stable_memory.bin")
