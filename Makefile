@@ -6,7 +6,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 STAMP := $(VENV)/.ready
 ICP := tests/e2e/judges/node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp
 
-.PHONY: dev demo lint test test-slow bench bench-quick judges lock clean
+.PHONY: dev build serve-release install-extension demo lint test test-slow bench bench-quick judges lock clean
 
 dev: $(STAMP)
 
@@ -15,6 +15,17 @@ $(STAMP): pyproject.toml requirements/dev.txt
 	$(BIN)/pip install --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --quiet --no-deps --config-settings editable_mode=compat --editable .
 	touch $@
+
+# Wheel, sdist and the archives that dfx installs, below build/release; docs/releasing.md tells the rest.
+build:
+	$(PYTHON) scripts/build_release.py
+
+serve-release:
+	$(PYTHON) scripts/serve-release
+
+install-extension:
+	test -d build/release || $(MAKE) build
+	$(PYTHON) scripts/install_extension.py
 
 demo: $(STAMP)
 	$(BIN)/python scripts/demo.py
@@ -50,6 +61,9 @@ judges:
 lock: $(STAMP)
 	$(BIN)/pip-compile --quiet --upgrade --strip-extras --generate-hashes --no-header --no-emit-index-url \
 	  --no-emit-find-links --allow-unsafe --all-extras --output-file requirements/dev.txt pyproject.toml
+	$(BIN)/pip-compile --quiet --upgrade --strip-extras --generate-hashes --no-header --no-emit-index-url \
+	  --no-emit-find-links --allow-unsafe --extra keyring --extra replica --extra s3 \
+	  --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in pyproject.toml
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

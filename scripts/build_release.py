@@ -14,18 +14,15 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.release import glibc, layout, tarball  # noqa: E402 - only now can it be found
+from scripts.release import glibc, layout, sources, tarball  # noqa: E402 - only now can it be found
 
 BUILD = ROOT / "build"
 HERE = ROOT / "scripts" / "release"
-PINS = ROOT / "requirements" / "build.txt"
-SOURCES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "dfx_backup")
 GLIBC = (2, 35)
 """The newest glibc that a published archive may need; README.md names it."""
 
@@ -43,6 +40,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     release, epoch = layout.release(), layout.epoch()
+    built_from = sources.fingerprint()
     shutil.rmtree(release.folder, ignore_errors=True)
     release.assets.mkdir(parents=True)
     python = environment()
@@ -56,19 +54,20 @@ def main() -> None:
                 publish(shim(), release, other, epoch)
     for name in layout.MANIFESTS:
         shutil.copyfile(ROOT / name, release.folder / name)
-    tell(program, release, machine)
+    tell(program, release, machine, built_from)
 
 
 def environment() -> Path:
     """The Python of an environment with nothing but what is pinned; made anew when pins change."""
     folder = BUILD / "env"
     python, stamp = folder / "bin" / "python", folder / "pins.txt"
-    if not stamp.exists() or stamp.read_bytes() != PINS.read_bytes():
+    if not stamp.exists() or stamp.read_bytes() != sources.PINS.read_bytes():
         say("an environment with what requirements/build.txt pins")
         shutil.rmtree(folder, ignore_errors=True)
         run([sys.executable, "-m", "venv", str(folder)])
-        run([str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(PINS)])
-        shutil.copyfile(PINS, stamp)
+        install = [str(python), "-m", "pip", "install", "-q", "--require-hashes"]
+        run([*install, "-r", str(sources.PINS)])
+        shutil.copyfile(sources.PINS, stamp)
     return python
 
 
@@ -76,7 +75,7 @@ def packages(python: Path, release: layout.Release, epoch: int) -> Path:
     """Build sdist and wheel; the wheel."""
     say("sdist and wheel")
     source = fresh(BUILD / "source")
-    for name in tracked():
+    for name in sources.tracked():
         target = source / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(ROOT / name, target)
@@ -96,23 +95,6 @@ def packages(python: Path, release: layout.Release, epoch: int) -> Path:
     for each in (published, wheel):
         layout.write_sha256(each)
     return wheel
-
-
-def tracked() -> Iterator[str]:
-    """The files of the package that git knows; without git, all that are there."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--", *SOURCES], cwd=ROOT, capture_output=True, check=False
-    )
-    if listed.returncode == 0:
-        yield from (name for name in listed.stdout.decode().split("\0") if (ROOT / name).is_file())
-        return
-    for name in SOURCES:
-        files = (ROOT / name).rglob("*") if (ROOT / name).is_dir() else [ROOT / name]
-        yield from (
-            str(file.relative_to(ROOT))
-            for file in files
-            if file.is_file() and not {"__pycache__", "target"} & set(file.parts)
-        )
 
 
 def frozen(python: Path, wheel: Path, epoch: int) -> Path:
@@ -160,19 +142,21 @@ def publish(program: Path, release: layout.Release, machine: str, epoch: int) ->
     layout.write_sha256(archive)
 
 
-def tell(program: Path, release: layout.Release, machine: str) -> None:
+def tell(program: Path, release: layout.Release, machine: str, built_from: str) -> None:
     """Print the figures, and keep them in a file."""
     archive = release.archive(machine)
     starts = {" ".join(words): start(program / layout.NAME, words) for words in STARTS}
+    middle = {words: statistics.median(taken) for words, taken in starts.items()}
     libc = glibc.needed(program) if sys.platform == "linux" else None
     size = archive.stat().st_size
     figures = {
         "archive": archive.name,
+        "built_from": built_from,
         "bytes": size,
         "glibc": None if libc is None else ".".join(map(str, libc)),
-        "start_s": {words: round(taken, 3) for words, taken in starts.items()},
+        "start_s": {words: round(taken, 3) for words, taken in middle.items()},
     }
-    (BUILD / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    layout.FIGURES.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     print()
     for path in sorted(path for path in release.folder.rglob("*") if path.suffix != ".sha256"):
         if path.is_file():
@@ -182,7 +166,8 @@ def tell(program: Path, release: layout.Release, machine: str) -> None:
         print(f", needs glibc {figures['glibc']}{over(libc, GLIBC)}", end="")
     print()
     for words, taken in starts.items():
-        print(f"`backup {words}`: {taken * 1000:.0f} ms{over(taken, START_BAR_S)}")
+        told = f"{middle[words] * 1000:.0f} ms (fastest {min(taken) * 1000:.0f} ms)"
+        print(f"`backup {words}`: {told}{over(middle[words], START_BAR_S)}")
 
 
 def over(value: float | tuple[int, int], bar: float | tuple[int, int]) -> str:
@@ -190,14 +175,14 @@ def over(value: float | tuple[int, int], bar: float | tuple[int, int]) -> str:
     return "" if value <= bar else " (MORE THAN IT SHOULD BE)"
 
 
-def start(program: Path, words: tuple[str, ...]) -> float:
-    """Median seconds of a command line that only prints."""
+def start(program: Path, words: tuple[str, ...]) -> list[float]:
+    """Seconds that a command line takes that only prints, several times."""
     taken = []
     for _ in range(STARTS_COUNT):
         began = time.perf_counter()
         subprocess.run([str(program), *words], stdout=subprocess.DEVNULL, check=True)
         taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
+    return taken
 
 
 def fresh(folder: Path) -> Path:

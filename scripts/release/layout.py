@@ -11,6 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OUTPUT = ROOT / "build" / "release"
+FIGURES = ROOT / "build" / "figures.json"
+"""What the last build measured, and what it was built from."""
 NAME = "backup"
 MANIFESTS = ("extension.json", "dependencies.json")
 
