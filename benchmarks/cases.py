@@ -52,6 +52,7 @@ class Sizes:
         holes: GiB of the one that is nearly all holes.
         huge: GiB of the one that lies nowhere; 0 for none.
         exported: MiB of the stable memory that is exported.
+        exported_rounds: of that.
         exported_sparse: MiB of the sparse one.
         exported_app: messages of a million bytes in the Motoko canister.
     """
@@ -71,6 +72,7 @@ class Sizes:
     holes: int = 64
     huge: int = 512
     exported: int = 1024
+    exported_rounds: int = 3
     exported_sparse: int = 8192
     exported_app: int = 64
 
@@ -91,6 +93,7 @@ QUICK = Sizes(
     holes=4,
     huge=0,
     exported=128,
+    exported_rounds=1,
     exported_sparse=512,
     exported_app=8,
 )
@@ -246,21 +249,22 @@ class Bench:
 
     def stable(self) -> None:
         """Exports of canisters with the kit."""
-        sizes, stage = self._sizes, self._stage
+        sizes, stage, rounds = self._sizes, self._stage, self._sizes.exported_rounds
         memory = stable.RustMemory(stage, sizes.exported)
         what = f"{sizes.exported} MiB of a running canister"
-        self._repeat(self._case("stable", f"copy {what}, no latency"), memory.side_by_side())
+        case = self._case("stable", f"copy {what}, no latency")
+        self._repeat(case, memory.side_by_side(), rounds=rounds)
         title = f"export {what}, {stable.LATENCY_S} s a query"
-        self._repeat(self._case("stable-queries", title), memory.queries())
+        self._repeat(self._case("stable-queries", title), memory.queries(), rounds=rounds)
         case = self._case("stable-again", f"export {what} again, 1 % of the chunks changed")
-        self._repeat(case, {stable.HASHES: memory.change_and_export}, once=True)
+        self._repeat(case, {stable.HASHES: memory.change_and_export}, rounds=1)
         memory.close()
         mib = sizes.exported_sparse
         case = self._case("stable-sparse", f"export {mib} MiB, nearly all zeros")
         work = partial(stable.export_sparse, stage, mib)
-        self._repeat(case, {stable.CERTIFIED: work}, once=True)
+        self._repeat(case, {stable.CERTIFIED: work}, rounds=1)
         case = self._case("stable-motoko", f"export {sizes.exported_app} MB of a Motoko canister")
-        self._repeat(case, stable.motoko(stage, sizes.exported_app), once=True)
+        self._repeat(case, stable.motoko(stage, sizes.exported_app), rounds=1)
         self.results.hashing = stage.kit_costs()
         _say(f"  instructions a hashed byte: {self.results.hashing}")
 
@@ -278,12 +282,12 @@ class Bench:
         self._repeat(case, work)
 
     def _repeat(
-        self, case: Case, work: Mapping[str, Callable[[], Run]], *, once: bool = False
+        self, case: Case, work: Mapping[str, Callable[[], Run]], *, rounds: int = 0
     ) -> None:
         """Rounds of all programs; each round begins with another one."""
         began = time.monotonic()
         order = list(work)
-        rounds, done = 1 if once else self._sizes.rounds, 0
+        rounds, done = rounds or self._sizes.rounds, 0
         while done < rounds:
             for name in order:
                 run = work[name]()

@@ -62,7 +62,7 @@ class Filler:
             self._call(canister, "fill", first, min(many, pages - first), seed)
 
     def append(self, canister: CanisterId, count: int) -> None:
-        """Write messages of a MiB."""
+        """Write messages of a million bytes."""
         for number in range(count):
             self._call(canister, "append", kit_memory.message(number))
 
@@ -129,7 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
         if name in ("change", "snapshot"):
             command.add_argument("canister", type=CanisterId)
         if name != "snapshot":
-            command.add_argument("size", type=int, help="pages; of Motoko, MiB")
+            command.add_argument("size", type=int, help="pages, or messages")
             command.add_argument("step", type=int, help="one page in so many holds data")
     return parser
 
