@@ -27,6 +27,7 @@ MODULES: Final = {
     "retention": ("forget", "prune"),
     "doctor": ("doctor",),
     "estimate": ("estimate",),
+    "completion": ("completion",),
 }
 """The first words of command lines, by the module of `cli` that registers them; in help's order."""
 

@@ -35,6 +35,7 @@ def envelope(case: Case, folder: Path) -> str:
     assert code == case.code, (code, stage.stdout, stage.stderr)
     told = re.sub(re.escape(str(folder)), "FOLDER", stage.stdout)
     told = _RANDOM.sub(r'"\1": "HEX"', told)
+    told = re.sub(r'"script": "#[^"\\]*(?:\\.[^"\\]*)*"', '"script": "SCRIPT"', told)
     return re.sub(r"(data/[0-9a-f]{2}/|pack )[0-9a-f]{64}", "PACK", told)
 
 
@@ -349,6 +350,9 @@ ENVELOPES = {
     "kit-rust": Case(argv=("kit", "rust"), prepare=chat),
     "kit-motoko": Case(argv=("kit", "motoko", "--dir", "lib"), prepare=a_written_kit),
     "kit-refused": Case(argv=("kit", "motoko", "--dir", "lib"), prepare=a_changed_kit, code=60),
+    "completion-bash": Case(argv=("completion", "bash"), prepare=chat),
+    "completion-zsh": Case(argv=("completion", "zsh"), prepare=chat),
+    "completion-fish": Case(argv=("completion", "fish"), prepare=chat),
     "doctor": Case(argv=("doctor",), prepare=chat),
     "doctor-failing": Case(argv=("doctor",), prepare=unreachable, code=50),
     "usage": Case(argv=("snapshot", "create"), prepare=chat, code=2),
