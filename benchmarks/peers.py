@@ -200,5 +200,10 @@ def _told(finished: Finished) -> Mapping[str, Any]:
 
 
 def _last_line(finished: Finished) -> str:
+    """The last line that it printed; of an envelope, the message of its first error."""
+    try:
+        return str(json.loads(finished.stdout)["errors"][0]["message"])[:200]
+    except (ValueError, LookupError, TypeError):
+        pass
     lines = [line for line in (finished.stderr or finished.stdout).splitlines() if line.strip()]
     return lines[-1].strip()[:200] if lines else f"exit code {finished.code}"
