@@ -10,23 +10,29 @@ from dataclasses import replace
 from functools import cached_property
 
 from dfx_backup.cli import context, passwords, proxies
+from dfx_backup.cli.doctor_checks import checks_of
+from dfx_backup.cli.hasty import HASTY_S, HASTY_TOOL_S, HastyCaller
 from dfx_backup.cli.naming import named_network, named_project
 from dfx_backup.cli.session import Run
 from dfx_backup.drivers.agent import AgentDriver
 from dfx_backup.drivers.base import Driver
 from dfx_backup.drivers.choose import Choice, Situation, choose_driver
 from dfx_backup.drivers.dfx import DfxDriver, DfxTool, probe_dfx
-from dfx_backup.drivers.features import icp_remark
-from dfx_backup.drivers.icp import IcpDriver, IcpPlace, probe_icp
+from dfx_backup.drivers.icp import IcpDriver, IcpPlace, IcpTool, probe_icp
+from dfx_backup.drivers.runner import CALL_TIMEOUT_S, PROBE_TIMEOUT_S
 from dfx_backup.errors import UnreadableIdentityError
 from dfx_backup.ic.identity import AnonymousIdentity, Identity
 from dfx_backup.ic.management import ManagementCanister
+from dfx_backup.ic.public_view import PublicView
 from dfx_backup.ic.retry import NO_RETRY
-from dfx_backup.ic.session import Session
+from dfx_backup.ic.session import READ_PATIENCE_S, Session
 from dfx_backup.ic.surroundings import Surroundings
+from dfx_backup.ic.transport import READ_TIMEOUT_S
 from dfx_backup.model import CanisterRef, DriverName, Network
 from dfx_backup.operations.direct import Direct
 from dfx_backup.operations.doctor import Checks
+from dfx_backup.operations.doctor_findings import once
+from dfx_backup.operations.doctor_tools import PROBE_S
 from dfx_backup.operations.pending import Pending
 from dfx_backup.operations.target import Target
 from dfx_backup.project.canister_ids import all_canisters, resolve_canister
@@ -75,37 +81,34 @@ class RealConnector:
         Raises:
             BackupError: what reading the record gave.
         """
+        return self._journaled(run, entry, hasty=False)
+
+    def _journaled(self, run: Run, entry: Pending, *, hasty: bool) -> Target:
         if entry.canister is None or entry.network is None:
             assert entry.problem is not None  # a record that was read names both
             raise entry.problem
         driver = run.shared.driver or (DriverName(entry.driver) if entry.driver else None)
         again = replace(run, shared=replace(run.shared, driver=driver))
         network = None if run.shared.network else entry.network
-        return _way(again, changes=True, network=network).target(entry.canister)
+        way = Way(again, changes=True, network=network, hasty=hasty)
+        return way.target(entry.canister)
 
     def checks(self, run: Run, canister: str | None) -> Checks:
-        """What `doctor` looks at; each part fails for itself."""
-        way = _Way(run, changes=False)
+        """What `doctor` looks at; each part fails for itself, and none waits for long."""
+        way = Way(run, changes=False, hasty=True)
 
         def targets() -> tuple[Target, ...]:
+            refs: Sequence[CanisterRef] = ()
             if canister is not None:
-                return (self.canister(run, canister, changes=False),)
-            if way.project is None:
-                return ()
-            refs = all_canisters(way.project, way.network, places=run.places)
+                refs = (resolve_canister(way.project, way.network, canister, places=run.places),)
+            elif way.project is not None:
+                refs = all_canisters(way.project, way.network, places=run.places)
             return tuple(way.target(ref) for ref in refs)
 
-        return Checks(
-            driver=way.describe_driver,
-            network=way.describe_network,
-            root_key=way.describe_root_key,
-            identity=way.describe_identity,
-            targets=targets,
-            journaled=lambda entry: self.journaled(run, entry),
-        )
+        return checks_of(run, way, targets, lambda entry: self._journaled(run, entry, hasty=True))
 
 
-class _Way:
+class Way:
     """The way to one network as one identity; each part is found when it is first needed.
 
     Args:
@@ -113,12 +116,22 @@ class _Way:
         changes: a guessed identity is not good enough.
         restores: DFX_NETWORK may not decide.
         network: the network that is meant, when it is not the user's words that say so.
+        hasty: everything is asked once and given up soon: for looks that change nothing.
     """
 
     def __init__(
-        self, run: Run, *, changes: bool, restores: bool = False, network: Network | None = None
+        self,
+        run: Run,
+        *,
+        changes: bool,
+        restores: bool = False,
+        network: Network | None = None,
+        hasty: bool = False,
     ) -> None:
         self._run = run
+        self._hasty = hasty
+        self.find_dfx = once(self._find_dfx)
+        self.find_icp = once(self._find_icp)
         self._changes = changes
         self._restores = restores
         self._given = network
@@ -155,26 +168,33 @@ class _Way:
         surroundings = self._run.surroundings
         kind = self.project.kind if self.project else None
 
-        def find_dfx() -> DfxTool | None:
-            cache = surroundings.cache_path
-            return probe_dfx(
-                cache_path=None if cache is None else str(cache),
-                environment=surroundings.environment,
-                cwd=str(self.project.root) if self.project else None,
-            )
-
         chosen = choose_driver(
             self._run.shared.driver,
             Situation(
                 started_by_dfx=surroundings.cache_path is not None,
                 has_dfx_json=kind is ProjectKind.DFX,
                 has_icp_yaml=kind is ProjectKind.ICP,
-                find_dfx=find_dfx,
-                find_icp=lambda: probe_icp(environment=surroundings.environment),
+                find_dfx=self.find_dfx,
+                find_icp=self.find_icp,
             ),
         )
         _log.debug("driver %s, because %s", chosen.driver, chosen.reason)
         return chosen
+
+    def _find_dfx(self) -> DfxTool | None:
+        around = self._run.surroundings
+        return probe_dfx(
+            cache_path=None if around.cache_path is None else str(around.cache_path),
+            environment=around.environment,
+            cwd=str(self.project.root) if self.project else None,
+            timeout_s=PROBE_S if self._hasty else PROBE_TIMEOUT_S,
+        )
+
+    def _find_icp(self) -> IcpTool | None:
+        return probe_icp(
+            environment=self._run.surroundings.environment,
+            timeout_s=PROBE_S if self._hasty else PROBE_TIMEOUT_S,
+        )
 
     @cached_property
     def driver(self) -> Driver:
@@ -186,6 +206,7 @@ class _Way:
                 identity=self.identity_ref.name,
                 clock=self._run.surroundings.clock.now,
                 password=self.password,
+                timeout_s=HASTY_TOOL_S if self._hasty else CALL_TIMEOUT_S,
             )
         if self.choice.icp is not None:
             place = IcpPlace(
@@ -199,6 +220,7 @@ class _Way:
                 place=place,
                 clock=self._run.surroundings.clock.now,
                 password=self.password,
+                timeout_s=HASTY_TOOL_S if self._hasty else CALL_TIMEOUT_S,
             )
         return AgentDriver(self.management)
 
@@ -249,18 +271,27 @@ class _Way:
     @cached_property
     def wire(self) -> Session:
         """The connection; without a key it can still learn which network answers."""
-        around = self._run.surroundings
+        return self._session(self.identity or AnonymousIdentity())
+
+    def visit(self, behind_s: float = 0.0) -> Session:
+        """A connection without a key, for a clock that is so many seconds behind."""
+        return self._session(AnonymousIdentity(), behind_s=behind_s)
+
+    def _session(self, identity: Identity, *, behind_s: float = 0.0) -> Session:
+        clock, around = self._run.surroundings.clock, self._run.surroundings
         session = Session(
             self.network.url,
-            self.identity or AnonymousIdentity(),
+            identity,
             root_key=self.network.root_key,
             surroundings=Surroundings(
-                clock=around.clock.now,
-                monotonic=around.clock.monotonic,
-                sleep=around.clock.sleep,
+                clock=lambda: clock.now() + behind_s,
+                monotonic=clock.monotonic,
+                sleep=clock.sleep,
                 nonce=lambda: around.random(_NONCE_BYTES),
             ),
             proxy=proxies.proxy_for(self.network.url, around.environment),
+            timeout_s=HASTY_S if self._hasty else READ_TIMEOUT_S,
+            patience_s=HASTY_S if self._hasty else READ_PATIENCE_S,
         )
         self._run.session.exits.callback(session.close)
         return session
@@ -268,41 +299,22 @@ class _Way:
     @cached_property
     def management(self) -> ManagementCanister:
         """Direct, certified calls."""
+        if self._hasty:
+            return ManagementCanister(HastyCaller(self.wire), retry=NO_RETRY)
         return ManagementCanister(self.wire)
 
     @cached_property
     def direct(self) -> Direct:
         """The way without another program."""
         slices = ManagementCanister(self.wire, retry=NO_RETRY)
-        return Direct(calls=self.management, slices=slices, methods=self.wire)
-
-    def describe_driver(self) -> str:
-        """A line on the driver; nothing is sent for it."""
-        tool = self.choice.icp
-        told = self.driver.describe() if tool is None else f"icp {tool.version}"
-        remark = None if tool is None else icp_remark(tool.version)
-        return f"{told}, because {self.choice.reason}" + (f"; {remark}" if remark else "")
-
-    def describe_network(self) -> str:
-        """A line on the network, after it has answered."""
-        self.wire.status()
-        return f"{self.network.name} answers at {self.network.url}"
-
-    def describe_root_key(self) -> str:
-        """A line on the key that answers must be certified by."""
-        network_id = self.wire.network_id()[:16]
-        if self.network.root_key is not None:
-            return f"pinned; network {network_id}"
-        return f"fetched from this machine; network {network_id}"
-
-    def describe_identity(self) -> str:
-        """A line on who calls."""
-        if self.identity is None:
-            return f"{self.identity_ref}: only {self.choice.driver} can use its key"
-        return f"{self.identity_ref}: {self.identity.principal.to_text()}"
+        return Direct(
+            calls=self.management,
+            slices=slices,
+            methods=self.wire,
+            sections=PublicView(self.wire),
+            evidence=self.wire.evidence,
+        )
 
 
-def _way(
-    run: Run, *, changes: bool, restores: bool = False, network: Network | None = None
-) -> _Way:
-    return _Way(run, changes=changes, restores=restores, network=network)
+def _way(run: Run, *, changes: bool, restores: bool = False, network: Network | None = None) -> Way:
+    return Way(run, changes=changes, restores=restores, network=network)

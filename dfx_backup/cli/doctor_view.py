@@ -3,7 +3,7 @@
 from dfx_backup.cli import text
 from dfx_backup.cli.output import Report
 from dfx_backup.errors import BackupError
-from dfx_backup.operations.doctor import DoctorResult, Finding, Verdict
+from dfx_backup.operations.doctor_findings import DoctorResult, Finding, Verdict
 
 
 def examined(result: DoctorResult) -> Report:
@@ -13,6 +13,7 @@ def examined(result: DoctorResult) -> Report:
             "findings": [
                 {
                     "name": text.clean(found.name),
+                    "topic": found.topic.value,
                     "state": found.state.value,
                     "detail": text.clean(found.detail),
                     "advice": text.sentence(found.advice) if found.advice else None,

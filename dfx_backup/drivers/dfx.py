@@ -57,7 +57,11 @@ def locate_dfx(*, cache_path: str | None, path: str) -> str | None:
 
 
 def probe_dfx(
-    *, cache_path: str | None, environment: Mapping[str, str], cwd: str | None = None
+    *,
+    cache_path: str | None,
+    environment: Mapping[str, str],
+    cwd: str | None = None,
+    timeout_s: float = PROBE_TIMEOUT_S,
 ) -> DfxTool | None:
     """Find dfx and ask it for its version; None when there is none.
 
@@ -70,7 +74,7 @@ def probe_dfx(
     done = process.run(
         dfx_argv.version(binary),
         env=child_environment(environment),
-        timeout_s=PROBE_TIMEOUT_S,
+        timeout_s=timeout_s,
         cwd=cwd,
     )
     return DfxTool(

@@ -82,9 +82,27 @@ _DFX_SINCE = {
 }
 
 
+_WANTED = (
+    DfxFeature.SNAPSHOTS,
+    DfxFeature.TRANSFERS,
+    DfxFeature.RESUME,
+    DfxFeature.PKCS8_KEYS,
+)
+"""What we, or whoever works with dfx next to us, would miss."""
+
+
 def dfx_can(feature: DfxFeature, version: ToolVersion) -> bool:
     """Whether this version of dfx has the feature."""
     return version >= ToolVersion.parse(_DFX_SINCE[feature])
+
+
+def dfx_lacks(version: ToolVersion) -> tuple[str, ...]:
+    """What a version of dfx can't do for us yet, each with the version that can."""
+    return tuple(
+        f"{feature.value} (since {_DFX_SINCE[feature]})"
+        for feature in _WANTED
+        if not dfx_can(feature, version)
+    )
 
 
 def require_dfx(feature: DfxFeature, version: ToolVersion) -> None:

@@ -63,7 +63,9 @@ class IcpPlace:
     password_file: Path | None = None
 
 
-def probe_icp(*, environment: Mapping[str, str]) -> IcpTool | None:
+def probe_icp(
+    *, environment: Mapping[str, str], timeout_s: float = PROBE_TIMEOUT_S
+) -> IcpTool | None:
     """Find icp on PATH and ask it for its version; None when there is none.
 
     Raises:
@@ -75,7 +77,7 @@ def probe_icp(*, environment: Mapping[str, str]) -> IcpTool | None:
     done = process.run(
         icp_argv.version(binary),
         env=icp_argv.icp_environment(environment),
-        timeout_s=PROBE_TIMEOUT_S,
+        timeout_s=timeout_s,
     )
     return IcpTool(
         binary=binary, version=ToolVersion.parse(done.check().stdout), environment=environment

@@ -9,12 +9,13 @@ import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from email.utils import parsedate_to_datetime
 
 from dfx_backup.errors import NetworkError, ProjectError
 from dfx_backup.ic import cbor, root_keys
 from dfx_backup.ic.allocator import keep_buffers
 from dfx_backup.ic.call import Call
-from dfx_backup.ic.certificate import Certificate, CertificateVerifier
+from dfx_backup.ic.certificate import Certificate, CertificateVerifier, Evidence
 from dfx_backup.ic.envelope import (
     CALL_EXPIRY_S,
     Hashable,
@@ -53,6 +54,7 @@ class Session:
         surroundings: clock, sleep and chance.
         timeout_s: seconds without a byte after which one HTTP request is given up.
         proxy: URL of an HTTP proxy, or None.
+        patience_s: seconds for which a read is tried again while errors pass.
 
     Raises:
         ProjectError: the URL or the root key is none.
@@ -70,6 +72,7 @@ class Session:
         surroundings: Surroundings | None = None,
         timeout_s: float = READ_TIMEOUT_S,
         proxy: str | None = None,
+        patience_s: float = READ_PATIENCE_S,
     ) -> None:
         keep_buffers()
         self.identity = identity
@@ -79,9 +82,10 @@ class Session:
         self.transport = Transport(
             endpoint, timeout_s=timeout_s, proxy=proxy, monotonic=self.outside.monotonic
         )
+        self._patience_s = patience_s
         self._reads = RetryPolicy(
             attempts=READ_ATTEMPTS,
-            within_s=READ_PATIENCE_S,
+            within_s=patience_s,
             backoff=Backoff(first_s=0.5, longest_s=5.0, rng=self.outside.rng),
             sleep=self.outside.sleep,
             monotonic=self.outside.monotonic,
@@ -117,11 +121,19 @@ class Session:
 
     def status(self) -> dict[str, object]:
         """The replica's status (interface spec, "Status endpoint"); nobody certifies it."""
-        answer = self._reads.run(
-            functools.partial(self.transport.get, "/api/v2/status", within_s=READ_PATIENCE_S),
-            passes=passes,
-        )
-        return cbor.load_map(answer.body, "the replica's status")
+        return cbor.load_map(self._status().body, "the replica's status")
+
+    def server_time(self) -> float | None:
+        """Seconds since the epoch as whoever answers HTTP tells them; nobody certifies it.
+
+        None when it tells none. It is what is left when a clock is so wrong that requests are
+        refused and certificates look too old.
+        """
+        told = self._status().date
+        try:
+            return None if told is None else parsedate_to_datetime(told).timestamp()
+        except (ValueError, OverflowError):
+            return None
 
     def call(
         self,
@@ -179,7 +191,7 @@ class Session:
 
         def ask() -> bytes:
             request = self._sign_read(content)
-            answer = self._post(effective, "v3", "query", request, READ_PATIENCE_S)
+            answer = self._post(effective, "v3", "query", request, self._patience_s)
             found = cbor.load_map(answer.body, "the answer to the query")
             return checked_reply(
                 found,
@@ -196,7 +208,7 @@ class Session:
         paths: Sequence[Sequence[bytes]],
         effective: Principal,
         *,
-        within_s: float = READ_PATIENCE_S,
+        within_s: float | None = None,
         policy: RetryPolicy | None = None,
     ) -> Certificate:
         """Read parts of the certified state.
@@ -204,7 +216,7 @@ class Session:
         Args:
             paths: which parts; each path is a list of labels.
             effective: the canister that they are about.
-            within_s: seconds for one attempt.
+            within_s: seconds for one attempt; None takes those for reads.
             policy: how often it is tried; None takes the one for reads.
 
         Raises:
@@ -214,7 +226,8 @@ class Session:
 
         def ask() -> Certificate:
             request = self._sign_read(read_state_content(paths))
-            answer = self._post(effective, "v3", "read_state", request, within_s)
+            limit_s = self._patience_s if within_s is None else within_s
+            answer = self._post(effective, "v3", "read_state", request, limit_s)
             found = cbor.load_map(answer.body, "the certified state")
             raw = cbor.field(found, "certificate", bytes, "the certified state")
             return self.verifier().verify(raw, effective)
@@ -232,6 +245,10 @@ class Session:
         assert self._verifier is not None
         return self._verifier
 
+    def evidence(self, canister: Principal) -> Evidence | None:
+        """What has vouched for answers about a canister; None when there was none."""
+        return self.verifier().evidence(canister)
+
     def watch(self, listener: Callable[[NetworkError], None]) -> AbstractContextManager[None]:
         """Tell a listener of every request that fails; see `Transport.watch`."""
         return self.transport.watch(listener)
@@ -239,6 +256,12 @@ class Session:
     def close(self) -> None:
         """Close the connections."""
         self.transport.close()
+
+    def _status(self) -> Answer:
+        return self._reads.run(
+            functools.partial(self.transport.get, "/api/v2/status", within_s=self._patience_s),
+            passes=passes,
+        )
 
     def _trust(self, root_key: bytes) -> None:
         self._verifier = CertificateVerifier(root_key, clock=self.outside.clock)

@@ -78,10 +78,12 @@ class Answer:
     Attributes:
         status: 200 or 202 for a replica that keeps to the specification.
         body: at most `MAX_RESPONSE_BYTES`.
+        date: the header of that name, or None without one.
     """
 
     status: int
     body: bytes
+    date: str | None = None
 
 
 class Transport:
@@ -220,7 +222,7 @@ class Transport:
 
     def _checked(self, response: urllib3.BaseHTTPResponse, data: bytes) -> Answer:
         if response.status in (200, 202):
-            return Answer(status=response.status, body=data)
+            return Answer(status=response.status, body=data, date=response.headers.get("date"))
         text = data[:300].decode("utf-8", "replace").strip()
         shown = "".join(c if c.isprintable() else " " for c in text)
         raise HttpStatusError(

@@ -121,3 +121,19 @@ def check(status: CanisterStatus, *, added_bytes: int | None, cost: int | None) 
         top_up=max(0, required + spent - balance),
         storage_per_day=storage,
     )
+
+
+def days_until_frozen(status: CanisterStatus) -> int | None:
+    """Whole days until the balance is below the freezing threshold, when nothing happens.
+
+    None when it burns nothing, or when the tool that was asked does not tell.
+    """
+    balance, idle, threshold_s = (
+        status.cycles,
+        status.idle_cycles_per_day,
+        status.freezing_threshold_s,
+    )
+    if balance is None or threshold_s is None or not idle:
+        return None
+    kept = max(0, idle * threshold_s // _DAY_S - (status.reserved_cycles or 0))
+    return max(0, balance - kept) // idle

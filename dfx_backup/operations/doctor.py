@@ -1,53 +1,46 @@
-"""One finding per thing that a backup depends on."""
+"""One finding per thing that a backup depends on; `doctor_*` hold the checks by what they look at.
 
-import enum
-from collections.abc import Callable
+Nothing is changed but a probe file in each place that must be writable.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-from dfx_backup.errors import (
-    BackupError,
-    CanisterDownError,
-    InterruptedRunError,
-    RefusedError,
+from dfx_backup.drivers.dfx import DfxTool
+from dfx_backup.drivers.icp import IcpTool
+from dfx_backup.errors import NetworkError
+from dfx_backup.model import CanisterRef, CanisterStatus, DriverName, NetworkId
+from dfx_backup.operations import (
+    doctor_canister,
+    doctor_identity,
+    doctor_machine,
+    doctor_methods,
+    doctor_repository,
+    doctor_runs,
+    doctor_tools,
 )
-from dfx_backup.model import MAX_SNAPSHOTS, CanisterStatus, RunState
-from dfx_backup.operations import cycles
-from dfx_backup.operations.pending import Pending, pending
-from dfx_backup.operations.preflight import Survey, survey
-from dfx_backup.operations.state_files import remove, write_whole
+from dfx_backup.operations.doctor_findings import (
+    DoctorResult,
+    Finding,
+    Topic,
+    Verdict,
+    ask,
+    catch,
+    doubt,
+    failed,
+    fine,
+    within,
+)
+from dfx_backup.operations.doctor_identity import KeyPlace
+from dfx_backup.operations.doctor_machine import Clocks, Room
+from dfx_backup.operations.doctor_methods import View
+from dfx_backup.operations.doctor_repository import RepositoryPart
+from dfx_backup.operations.doctor_tools import Here, Need
+from dfx_backup.operations.pending import Pending
 from dfx_backup.operations.target import Runtime, Target
 
-T = TypeVar("T")
-
-
-class Verdict(enum.StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """The outcome of one check.
-
-    Attributes:
-        name: what was looked at, such as `driver` or `chat: free slots`.
-        state: how it ended.
-        detail: what was found, one line.
-        advice: what to do, or None.
-        exit_code: what a command that needs this would exit with; 0 unless `state` is fail.
-    """
-
-    name: str
-    state: Verdict
-    detail: str
-    advice: str | None = None
-    exit_code: int = 0
+__all__ = ["Checks", "DoctorResult", "Finding", "Topic", "Verdict", "doctor"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,36 +48,50 @@ class Checks:
     """The parts to look at; each callable may raise a `BackupError`, which becomes a finding.
 
     Attributes:
-        driver: describes the tool and its version.
+        here: what the program runs on.
+        needs: extras that this set-up needs.
+        find_dfx: finds dfx.
+        find_icp: finds icp.
+        drives: what controls the canisters.
+        driver: describes it, and tells why it is this one.
         network: asks the network whether it answers; returns a line on it.
+        network_id: the network's identity.
         root_key: returns a line on where the trusted root key comes from.
         identity: reads the identity; returns a line on it.
+        key: how the identity's key is kept.
+        warnings: DFX_WARNING as the user set it.
+        secrets: files that hold a key or a password.
+        clocks: the ways to the network's time.
+        view: canisters as anybody sees them, for a clock that is so many seconds behind.
+        repository: the repository, or None when it is not to be looked at.
         targets: the canisters to look at.
+        keep: how many of our snapshots of a canister stay on the subnet.
         journaled: the canister of an interrupted run.
+        rooms: places that need room.
         places: directories that must be writable, next to the state directory.
     """
 
+    here: Here
+    needs: Callable[[], tuple[Need, ...]]
+    find_dfx: Callable[[], DfxTool | None]
+    find_icp: Callable[[], IcpTool | None]
+    drives: Callable[[], DriverName]
     driver: Callable[[], str]
     network: Callable[[], str]
+    network_id: Callable[[], NetworkId]
     root_key: Callable[[], str]
     identity: Callable[[], str]
+    key: Callable[[], KeyPlace]
+    warnings: str
+    secrets: Callable[[], Sequence[Path]]
+    clocks: Clocks
+    view: Callable[[float], View]
+    repository: RepositoryPart | None
     targets: Callable[[], tuple[Target, ...]]
+    keep: Callable[[CanisterRef], int]
     journaled: Callable[[Pending], Target]
+    rooms: Callable[[], tuple[Room, ...]]
     places: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DoctorResult:
-    """All findings; the exit code is 4 when a canister is down, that of the first failure, or 0."""
-
-    findings: tuple[Finding, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """0 when nothing failed."""
-        codes = [found.exit_code for found in self.findings if found.exit_code]
-        urgent = CanisterDownError.exit_code
-        return urgent if urgent in codes else next(iter(codes), 0)
 
 
 def doctor(run: Runtime, checks: Checks) -> DoctorResult:
@@ -93,164 +100,84 @@ def doctor(run: Runtime, checks: Checks) -> DoctorResult:
     Raises:
         InterruptedRunError: the user stopped it.
     """
+    dfx, tool = doctor_tools.dfx(checks.find_dfx)
     findings = [
-        _ask("driver", checks.driver),
-        _ask("network", checks.network),
-        _ask("root key", checks.root_key),
-        _ask("identity", checks.identity),
-        *(_writable(path) for path in (run.state, *checks.places)),
-        *_pending(run, checks),
+        doctor_tools.program(checks.here),
+        *_extras(checks),
+        dfx,
+        doctor_tools.icp(checks.find_icp),
+        *doctor_tools.installed(checks.here, tool),
+        ask(Topic.DRIVER, checks.driver),
+        *_identity(checks, tool),
+        *doctor_machine.secrets(checks.secrets),
     ]
-    targets, trouble = _catch(checks.targets)
-    if trouble is not None:
-        findings.append(_failed("canisters", trouble))
-    for target in targets or ():
-        findings.extend(_canister(target))
-    return DoctorResult(findings=tuple(findings))
+    network = ask(Topic.NETWORK, lambda: within(checks.network, "the network"))
+    findings += [
+        network,
+        ask(Topic.ROOT_KEY, lambda: within(checks.root_key, "the network")),
+        *(doctor_machine.writable(path) for path in (run.state, *checks.places)),
+        *doctor_runs.recoveries(run, checks.journaled),
+        *doctor_runs.unfinished(run),
+        *doctor_runs.uploads(run),
+    ]
+    if checks.repository is not None:
+        findings += doctor_repository.look(checks.repository)
+    answers = network.exit_code != NetworkError.exit_code
+    told, statuses = _canisters(run, checks, answers=answers)
+    rooms, trouble = catch(checks.rooms)
+    if trouble is not None:  # told with the repository
+        rooms = ()
+    return DoctorResult(findings=(*findings, *doctor_machine.disks(rooms or (), statuses), *told))
 
 
-def _catch(part: Callable[[], T]) -> tuple[T | None, BackupError | None]:
-    try:
-        return part(), None
-    except InterruptedRunError:
-        raise
-    except BackupError as error:
-        return None, error
+def _extras(checks: Checks) -> list[Finding]:
+    needs, trouble = catch(checks.needs)
+    if trouble is not None:  # what it depends on fails by itself, and is told there
+        needs = ()
+    return doctor_tools.extras(checks.here, needs or ())
 
 
-def _ask(name: str, part: Callable[[], str]) -> Finding:
-    detail, trouble = _catch(part)
-    if trouble is not None:
-        return _failed(name, trouble)
-    return Finding(name=name, state=Verdict.OK, detail=detail or "")
-
-
-def _failed(name: str, error: BackupError) -> Finding:
-    return Finding(
-        name=name,
-        state=Verdict.FAIL,
-        detail=error.message,
-        advice=error.hint,
-        exit_code=error.exit_code,
-    )
-
-
-def _writable(folder: Path) -> Finding:
-    """Make the folder, and write and remove a file in it."""
-
-    def write() -> str:
-        probe = folder / ".doctor"
-        write_whole(probe, {})
-        remove(probe)
-        return f"{folder} can be written"
-
-    return _ask("state directory", write)
-
-
-def _pending(run: Runtime, checks: Checks) -> list[Finding]:
-    left = pending(run.state)
-    if not left:
-        return [Finding(name="recovery", state=Verdict.OK, detail="nothing is left to recover")]
-    return [_left(run, checks, each) for each in left]
-
-
-def _left(run: Runtime, checks: Checks, left: Pending) -> Finding:
-    """One interrupted run; it is urgent when its canister is still down."""
-    if left.problem is not None:
-        return Finding(
-            name="recovery",
-            state=Verdict.FAIL,
-            detail=left.summary,
-            advice=left.problem.hint,
-            exit_code=left.problem.exit_code,
-        )
-    target, _ = _catch(lambda: checks.journaled(left))
-    if target is not None and target.network_id != left.network_id:
-        return Finding(
-            name="recovery",
-            state=Verdict.WARN,
-            detail=f"{left.summary} Network {target.network.name} is another one now: its root key"
-            " is not the same",
-            advice="if it was reset, its canisters are gone: run"
-            f" `{run.program} recover {left.path.name} --discard`",
-        )
-    status, _ = (None, None) if target is None else _catch(partial(_status_of, target))
-    if left.must_run and status is not None and status.state is not RunState.RUNNING:
-        assert target is not None
-        return Finding(
-            name="recovery",
-            state=Verdict.FAIL,
-            detail=f"canister {target} was running, and is {status.state} now. {left.summary}",
-            advice=f"run `{run.command('recover', target)}`",
-            exit_code=CanisterDownError.exit_code,
-        )
-    return Finding(
-        name="recovery",
-        state=Verdict.WARN,
-        detail=left.summary,
-        advice=f"run `{run.program} recover --all`",
-    )
-
-
-def _status_of(target: Target) -> CanisterStatus:
-    return target.driver.status(target.canister_id)
-
-
-def _canister(target: Target) -> list[Finding]:
-    found, trouble = _catch(lambda: survey(target))
-    if found is None:
-        assert trouble is not None
-        return [_failed(f"{target}: controller", trouble)]
-    status = found.status
+def _identity(checks: Checks, tool: DfxTool | None) -> list[Finding]:
+    drives, _ = catch(checks.drives)
+    driven = tool if drives is DriverName.DFX else None
     return [
-        Finding(name=f"{target}: controller", state=Verdict.OK, detail="status can be read"),
-        _status(target, status),
-        _slots(target, found),
-        _cycles(target, status),
+        ask(Topic.IDENTITY, checks.identity),
+        doctor_identity.plaintext(
+            checks.key,
+            lambda: within(checks.network_id, "the network"),
+            driven=driven,
+            warnings=checks.warnings,
+        ),
     ]
 
 
-def _status(target: Target, status: CanisterStatus) -> Finding:
-    name = f"{target}: status"
-    if status.state is not RunState.RUNNING:
-        return Finding(
-            name=name,
-            state=Verdict.WARN,
-            detail=f"the canister is {status.state}",
-            advice=f"if that is not meant, `recover {target.canister_id}` starts it",
-        )
-    if status.module_hash is None:
-        return Finding(
-            name=name, state=Verdict.WARN, detail="running, but empty: no code to snapshot"
-        )
-    return Finding(name=name, state=Verdict.OK, detail="running")
-
-
-def _slots(target: Target, found: Survey) -> Finding:
-    free = MAX_SNAPSHOTS - len(found.snapshots)
-    return Finding(
-        name=f"{target}: free slots",
-        state=Verdict.OK if free > 0 else Verdict.WARN,
-        detail=f"{max(0, free)} of {MAX_SNAPSHOTS}",
-        advice=None if free > 0 else "delete a snapshot, or use --replace",
-    )
-
-
-def _cycles(target: Target, status: CanisterStatus) -> Finding:
-    name = f"{target}: cycles"
-    size = cycles.snapshot_bytes(status)
-    check = cycles.check(
-        status, added_bytes=size, cost=None if size is None else cycles.take_cost(size)
-    )
-    if check.unknown is not None:
-        return Finding(name=name, state=Verdict.WARN, detail=check.unknown)
-    if check.top_up:
-        return Finding(
-            name=name,
-            state=Verdict.FAIL,
-            detail=f"{check.top_up:,} cycles are missing for one more snapshot",
-            advice=f"top it up: `dfx cycles top-up {target.canister_id} {check.top_up}"
-            f" --network {target.network.name}`",
-            exit_code=RefusedError.exit_code,
-        )
-    return Finding(name=name, state=Verdict.OK, detail="enough for one more snapshot")
+def _canisters(
+    run: Runtime, checks: Checks, *, answers: bool
+) -> tuple[list[Finding], list[CanisterStatus]]:
+    """Findings about the clock and each canister, and the statuses that were told."""
+    if not answers:
+        return [
+            doubt(Topic.CLOCK, "not compared: the network does not answer", None),
+            doubt(Topic.CANISTERS, "not looked at: the network does not answer", None),
+        ], []
+    targets, trouble = catch(checks.targets)
+    first = targets[0].canister_id if targets else None
+    clock, behind = doctor_machine.clock(checks.clocks, first)
+    if targets is None:
+        assert trouble is not None
+        return [clock, failed(Topic.CANISTERS, trouble)], []
+    if not targets:
+        told = "none: no project with canisters on this network is here, and none was named"
+        return [clock, fine(Topic.CANISTERS, told)], []
+    findings = [clock, fine(Topic.CANISTERS, f"looked at: {', '.join(map(str, targets))}")]
+    statuses = []
+    view = checks.view(behind)
+    for target in targets:
+        look = doctor_canister.look(run, target, keep=checks.keep(target.ref))
+        findings += [
+            *look.findings,
+            *doctor_methods.look(view, target.canister_id, str(target)),
+        ]
+        if look.status is not None:
+            statuses.append(look.status)
+    return findings, statuses

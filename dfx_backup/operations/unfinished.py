@@ -7,6 +7,7 @@ while the canister is still held. docs/adr/0007-unfinished-backups.md tells of t
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dfx_backup.errors import BackupError
 from dfx_backup.model import (
     CanisterId,
     CanisterRef,
@@ -87,6 +88,18 @@ class UnfinishedBackups:
         if found is not None and path.stem != found.key:
             raise damaged(path, "it tells of another canister or network than its name")
         return found
+
+    def entries(self) -> tuple[tuple[Path, Unfinished | BackupError], ...]:
+        """Every file and what it says, or the error that reading it gave; sorted by name."""
+        found: list[tuple[Path, Unfinished | BackupError]] = []
+        for path in sorted(self._folder.glob("[!.]*.json")):
+            try:
+                content: Unfinished | BackupError | None = self.read(path.stem)
+            except BackupError as error:
+                content = error
+            if content is not None:
+                found.append((path, content))
+        return tuple(found)
 
     def write(self, left: Unfinished) -> None:
         """Put it on the disk; the caller has the canister's lock.

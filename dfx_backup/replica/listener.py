@@ -93,7 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
         head = (
             f"HTTP/1.1 {response.status} {reason}\r\n"
             f"Content-Type: {response.content_type}\r\n"
-            f"Content-Length: {len(response.body)}\r\n{closing}\r\n"
+            f"Content-Length: {len(response.body)}\r\n"
+            f"Date: {self.date_time_string()}\r\n{closing}\r\n"
         ).encode("ascii")
         body = response.body
         if response.truncate:

@@ -7,12 +7,13 @@ happens then, the next run finds out whether it was made.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from dfx_backup.errors import RefusedError
 from dfx_backup.ic.snapshot_parts import WasmChunk
-from dfx_backup.model import SentCall, SnapshotId
+from dfx_backup.model import CanisterId, SentCall, SnapshotId
 from dfx_backup.transfer.resume import Journal, look_into
 from dfx_backup.transfer.terms import UploadChoices, UploadTarget
 from dfx_backup.transfer.upload_plan import UploadPlan, UploadSlice
@@ -153,6 +154,37 @@ def remembered(path: Path) -> SnapshotId | None:
             case {"snapshot": str(snapshot)}:
                 found = SnapshotId(snapshot)
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftUpload:
+    """An upload that is not finished.
+
+    Attributes:
+        state: its file.
+        canister_id: into which canister, or None when the file does not tell.
+        snapshot_id: which snapshot it fills, or None when that is not known.
+    """
+
+    state: Path
+    canister_id: CanisterId | None
+    snapshot_id: SnapshotId | None
+
+
+def left_uploads(folder: Path) -> tuple[LeftUpload, ...]:
+    """Every upload whose state is in a folder, under way or left; sorted by file.
+
+    Raises:
+        ProjectError: a file can't be read.
+    """
+    found = []
+    for path in sorted(folder.glob("[!.]*.json")):
+        lines = look_into(path)
+        header = lines[0] if lines else {}
+        told = header.get("canister_id") if isinstance(header, dict) else None
+        canister = CanisterId(told) if isinstance(told, str) else None
+        found.append(LeftUpload(state=path, canister_id=canister, snapshot_id=remembered(path)))
+    return tuple(found)
 
 
 def key_of(slice_: UploadSlice) -> Key:

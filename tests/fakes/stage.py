@@ -20,8 +20,10 @@ from dfx_backup.errors import BackupError, ProjectError
 from dfx_backup.model import CanisterId, CanisterRef, Network, NetworkId
 from dfx_backup.operations.direct import Direct
 from dfx_backup.operations.doctor import Checks
+from dfx_backup.operations.doctor_machine import Clocks
 from dfx_backup.operations.pending import Pending
 from dfx_backup.operations.target import Target
+from tests.fakes.healthy import healthy
 from tests.fakes.memory_driver import RICH, MemoryDriver
 from tests.fakes.memory_management import ALICE, MemoryClock, MemorySubnet
 from tests.fakes.memory_transfer import MemoryTransfer
@@ -177,13 +179,17 @@ class Stage:
                 return self.project_canisters(run)
             return (self.canister(run, canister, changes=False),)
 
-        return Checks(
+        return healthy(
             driver=lambda: "agent (in memory)",
             network=network,
-            root_key=lambda: "fetched: the network is on this machine",
             identity=lambda: f"anonymous, {ALICE}",
             targets=targets,
             journaled=lambda entry: self.journaled(run, entry),
+            clocks=Clocks(
+                now=run.surroundings.clock.now,
+                server=run.surroundings.clock.now,
+                certified=lambda _canister, _behind: run.surroundings.clock.now(),
+            ),
         )
 
     def _target(self, ref: CanisterRef) -> Target:

@@ -17,13 +17,16 @@ from dfx_backup.errors import (
 )
 from dfx_backup.model import CanisterStatus, NetworkId, RunState
 from dfx_backup.operations import cycles
-from dfx_backup.operations.doctor import Checks, DoctorResult, Verdict, doctor
+from dfx_backup.operations.direct import Direct
+from dfx_backup.operations.doctor import DoctorResult, Topic, Verdict, doctor
 from dfx_backup.operations.journal import Journal, RunKind
 from dfx_backup.operations.locks import canister_lock, is_held, lock_path
 from dfx_backup.operations.plans import CreateOptions
 from dfx_backup.operations.preflight import new_entry, survey
 from dfx_backup.operations.snapshot_create import create
+from tests.fakes.healthy import healthy
 from tests.fakes.memory_management import How
+from tests.fakes.memory_transfer import MemoryTransfer
 from tests.fakes.operations_world import KilledError, World
 
 
@@ -32,15 +35,10 @@ def fails(error: BackupError) -> str:
 
 
 def look(world: World, **changed: object) -> DoctorResult:
-    checks = Checks(
-        driver=lambda: "dfx 0.32.0",
-        network=lambda: "http://127.0.0.1:4943 answers",
-        root_key=lambda: "fetched from the loopback address",
-        identity=lambda: "alice",
-        targets=lambda: (world.target,),
-        journaled=lambda _: world.target,
-    )
-    return doctor(world.run, replace(checks, **changed))  # type: ignore[arg-type] # as named above
+    management = MemoryTransfer(world.subnet)
+    target = replace(world.target, direct=Direct(calls=management, slices=management))
+    values: dict[str, object] = {"targets": lambda: (target,), "journaled": lambda _: target}
+    return doctor(world.run, healthy(**(values | changed)))
 
 
 def found(result: DoctorResult, name: str) -> Verdict:
@@ -50,19 +48,12 @@ def found(result: DoctorResult, name: str) -> Verdict:
 def test_everything_in_order_is_one_finding_each(world: World) -> None:
     result = look(world)
     assert result.exit_code == 0
-    assert [finding.name for finding in result.findings] == [
-        "driver",
-        "network",
-        "root key",
-        "identity",
-        "state directory",
-        "recovery",
-        "chat: controller",
-        "chat: status",
-        "chat: free slots",
-        "chat: cycles",
-    ]
+    repository = {Topic.REPOSITORY, Topic.PASSWORD, Topic.LOCKS, Topic.VERIFIED, Topic.DISK}
+    topics = [finding.topic for finding in result.findings]
+    assert len(topics) == len(set(topics))
+    assert set(topics) == set(Topic) - repository
     assert {finding.state for finding in result.findings} == {Verdict.OK}
+    assert found(result, "chat: free slots") is Verdict.OK
 
 
 def test_a_part_that_fails_does_not_stop_the_others(world: World) -> None:
@@ -70,11 +61,13 @@ def test_a_part_that_fails_does_not_stop_the_others(world: World) -> None:
         world,
         driver=lambda: fails(ToolError("no dfx", hint="install it")),
         network=lambda: fails(NetworkError("refused")),
-        targets=lambda: fails(ProjectError("no dfx.json")),
     )
     assert result.exit_code == ToolError.exit_code
-    assert result.findings[0].advice == "install it"
+    [driver] = [each for each in result.findings if each.topic is Topic.DRIVER]
+    assert driver.advice == "install it"
     assert found(result, "identity") is Verdict.OK
+    assert found(result, "canisters") is Verdict.WARN
+    result = look(world, targets=lambda: fails(ProjectError("no dfx.json")))
     assert found(result, "canisters") is Verdict.FAIL
 
 
