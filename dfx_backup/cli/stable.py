@@ -17,7 +17,9 @@ from dfx_backup.cli.options import (
     YesOption,
 )
 from dfx_backup.cli.output import Report
+from dfx_backup.cli.repository_options import RepositoryChoice, TagOption, repository_command
 from dfx_backup.cli.session import Run, command, require_command
+from dfx_backup.cli.stable_repository import BackupOption, export_place, import_copy
 from dfx_backup.cli.transfer import WINDOW, ConcurrencyOption
 from dfx_backup.cli.transfer_progress import TransferView
 from dfx_backup.cli.words import optional_snapshot_id
@@ -108,12 +110,19 @@ def info_(
     return view.informed(info(target, _methods(protocol, method)))
 
 
-@command(group, "export")
+@repository_command(group, "export")
 def export_(  # noqa: PLR0913 - one parameter for each option
     run: Run,
+    choice: RepositoryChoice,
     canister: CanisterArgument,
     *,
-    file: FileOption,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file", metavar="NAME", help="Write NAME.stable.bin; else into the repository."
+        ),
+    ] = None,
+    tag: TagOption = None,
     stream: StreamOption = None,
     via: ViaOption = ViaChoice.ENDPOINTS,
     protocol: ProtocolOption = ProtocolChoice.BACKUP,
@@ -125,7 +134,7 @@ def export_(  # noqa: PLR0913 - one parameter for each option
     concurrency: ConcurrencyOption = WINDOW,
     dry_run: DryRunOption = False,
 ) -> Report:
-    """Copy a stream of a canister's memory into a file, without an outage."""
+    """Copy a stream of a canister's memory into the repository, or into a file."""
     from dfx_backup.cli import stable_view as view
     from dfx_backup.operations.stable_export import export, plan_export
     from dfx_backup.operations.stable_plans import StableExportOptions
@@ -133,7 +142,7 @@ def export_(  # noqa: PLR0913 - one parameter for each option
 
     _require_endpoints(via)
     options = StableExportOptions(
-        file=run.surroundings.path(file),
+        place=export_place(run, choice, file, tag or ()),
         stream=stream,
         methods=_methods(protocol, method),
         reads=None if reads is ReadsChoice.AUTO else Reads(reads.value),
@@ -168,21 +177,23 @@ def verify_(
     return view.verified(verify(run.runtime, path, target, _progress(run)))
 
 
-@command(group, "import")
+@repository_command(group, "import")
 def import_stream(  # noqa: PLR0913 - one parameter for each option
     run: Run,
+    choice: RepositoryChoice,
     canister: CanisterArgument,
     *,
     file: Annotated[
         str | None,
         typer.Option("--file", metavar="NAME", help="NAME of the files that `export` has made."),
     ] = None,
+    backup: BackupOption = None,
     stream: StreamOption = None,
     via: ViaOption = ViaChoice.ENDPOINTS,
     skip_safety_snapshot: SkipSafetySnapshotOption = False,
     replace: ReplaceOption = None,
     from_other_canister: Annotated[
-        bool, typer.Option("--from-other-canister", help="The file is another canister's.")
+        bool, typer.Option("--from-other-canister", help="The copy is another canister's.")
     ] = False,
     abort: Annotated[
         bool, typer.Option("--abort", help="Give up the import that is in progress.")
@@ -191,32 +202,32 @@ def import_stream(  # noqa: PLR0913 - one parameter for each option
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> Report:
-    """Overwrite a stream of a canister's memory by a file; only what differs is sent."""
+    """Overwrite a stream of a canister's memory by a copy; only differences are sent."""
     from dfx_backup.cli import stable_view as view
     from dfx_backup.operations import stable_import as operation
-    from dfx_backup.operations.stable_copies import FileCopy
     from dfx_backup.operations.stable_plans import StableImportOptions
 
     _require_endpoints(via)
-    if (file is None) is not abort:
-        raise UsageError("name the files with --file, or give up an import with --abort")
+    if abort and (file or backup):
+        raise UsageError("--abort gives up an import: it takes neither --file nor --backup")
     target = run.connector.canister(run, canister, changes=not dry_run, restores=True)
-    if file is None:
+    if abort:
         return _abort(run, target, dry_run=dry_run, yes=yes)
-    options = StableImportOptions(
-        copy=FileCopy.read(run.surroundings.path(file)),
-        stream=stream,
-        skip_safety_snapshot=skip_safety_snapshot,
-        replace=optional_snapshot_id(replace),
-        other_canister=from_other_canister,
-        window=concurrency,
-    )
-    plan = operation.plan_import(run.runtime, target, options)
-    if dry_run:
-        return view.import_plan(plan)
-    question = f"Overwrite {plan.stream.name} of {target}"
-    run.confirm(yes=yes, losses=plan.will_be_lost, question=question, notes=plan.warnings)
-    return view.imported(operation.import_(run.runtime, target, options, _progress(run)))
+    with import_copy(run, choice, file, backup) as copy:
+        options = StableImportOptions(
+            copy=copy,
+            stream=stream,
+            skip_safety_snapshot=skip_safety_snapshot,
+            replace=optional_snapshot_id(replace),
+            other_canister=from_other_canister,
+            window=concurrency,
+        )
+        plan = operation.plan_import(run.runtime, target, options)
+        if dry_run:
+            return view.import_plan(plan)
+        question = f"Overwrite {plan.stream.name} of {target}"
+        run.confirm(yes=yes, losses=plan.will_be_lost, question=question, notes=plan.warnings)
+        return view.imported(operation.import_(run.runtime, target, options, _progress(run)))
 
 
 def _abort(run: Run, target: "Target", *, dry_run: bool, yes: bool) -> Report:

@@ -2,6 +2,12 @@
 
 from dfx_backup.cli import fields, text
 from dfx_backup.cli.output import Json, Report
+from dfx_backup.cli.stable_place_view import (
+    place_facts,
+    place_fields,
+    stored_facts,
+    stored_fields,
+)
 from dfx_backup.cli.transfer_view import span, span_fields
 from dfx_backup.errors import BackupError, DamageError, IncompleteError
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, Stream, StreamKind
@@ -88,7 +94,8 @@ def exported(result: StableExportResult) -> Report:
         moved += f", {text.rate(tally.moved_bytes / tally.seconds)}"
     lines = text.facts(
         (
-            ("File", str(plan.paths.data)),
+            *place_facts(plan.place),
+            *stored_facts(result.stored),
             ("Canister", fields.place(plan)),
             ("Stream", f"{sidecar.identity.stream}, {text.size(sidecar.hashes.size)}"),
             ("Read by", f"{_READS[plan.reads]}; {plan.reason}"),
@@ -104,7 +111,8 @@ def exported(result: StableExportResult) -> Report:
         "dry_run": False,
         "plan": _export_fields(plan),
         **_sidecar_fields(sidecar),
-        "file": str(plan.paths.data),
+        **place_fields(plan.place),
+        **stored_fields(result.stored),
         "rounds": report.rounds,
         "hash_calls": report.hash_calls,
         "moved_bytes": tally.moved_bytes,
@@ -241,7 +249,7 @@ def _export_facts(plan: StableExportPlan) -> tuple[tuple[str, str], ...]:
         ("Canister", fields.place(plan)),
         ("Methods", _methods(plan.info, plan.protocol)),
         ("Stream", f"{size} when it was last staged" if plan.stages else size),
-        ("File", str(plan.paths.data)),
+        *place_facts(plan.place),
         ("Reads", f"{_READS[plan.reads]}; {plan.reason}"),
         (
             "Takes",
@@ -256,7 +264,7 @@ def _export_fields(plan: StableExportPlan) -> dict[str, Json]:
         "protocol": plan.protocol.value,
         "kit": plan.info.kit,
         **_stream_fields(plan.stream),
-        "file": str(plan.paths.data),
+        **place_fields(plan.place),
         "stages": plan.stages,
         "reads": plan.reads.value,
         "reason": plan.reason,

@@ -25,14 +25,14 @@ _EMPTY_TOO = (Section.WASM_MODULE, Section.WASM_MEMORY)
 
 
 def commit_backup(
-    writer: Writer, record: BackupRecord, text: bytes, *, tags: Sequence[str]
+    writer: Writer, record: BackupRecord, text: bytes | None, *, tags: Sequence[str]
 ) -> tuple[BackupRecord, Commit]:
     """Make the files that were written a backup.
 
     Args:
         writer: wrote them.
         record: the manifest; what the files took is added to it.
-        text: what metadata.json holds.
+        text: what metadata.json holds; None when there is none.
         tags: the user's.
 
     Returns:
@@ -55,7 +55,8 @@ def commit_backup(
     record = replace(record, backup=details)
     commit = writer.commit(
         backup_meta(record, tags=tags),
-        {METADATA_NAME: text, BACKUP_NAME: backup_json.to_json(record)},
+        ({} if text is None else {METADATA_NAME: text})
+        | {BACKUP_NAME: backup_json.to_json(record)},
     )
     return record, commit
 

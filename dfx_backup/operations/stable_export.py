@@ -1,10 +1,11 @@
-"""Copy a stream of a canister's memory into a file, through the canister's own methods."""
+"""Copy a stream of a canister's memory to a place, through the canister's own methods."""
 
 from dfx_backup.errors import RefusedError
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, StableEndpoints, Stream, StreamKind
 from dfx_backup.operations import stable_costs as costs
 from dfx_backup.operations import stable_source, transfers
 from dfx_backup.operations.interrupts import Interrupts
+from dfx_backup.operations.stable_places import Origin
 from dfx_backup.operations.stable_plans import (
     StableExportOptions,
     StableExportPlan,
@@ -12,10 +13,9 @@ from dfx_backup.operations.stable_plans import (
     StableProtocol,
 )
 from dfx_backup.operations.target import Runtime, Target
-from dfx_backup.transfer.stable_export import export_stream
-from dfx_backup.transfer.stable_sidecar import Certified, Moment, StablePaths, StreamIdentity
+from dfx_backup.transfer.stable_export import export_into
+from dfx_backup.transfer.stable_sidecar import Certified, Moment, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, Reads
-from dfx_backup.transfer.stable_work import check_previous
 from dfx_backup.transfer.terms import TransferProgress
 
 _UNPROVEN = (
@@ -34,7 +34,7 @@ def plan_export(target: Target, options: StableExportOptions) -> StableExportPla
 
     Raises:
         UsageError: the stream has to be named, or the identity's key can't be read.
-        RefusedError: the files hold something else, or an import is in progress.
+        RefusedError: there is something else, or an import is in progress.
         EndpointError: the canister has no such methods or no such stream, or we may not call.
         NetworkError: as the network tells it.
     """
@@ -58,25 +58,37 @@ def export(
         if plan.stages and isinstance(reader, StableEndpoints):
             progress.step(f"letting the app make {plan.stream.name}")
             plan = _plan(target, options, reader.stage(plan.stream.name))
-        with interrupts.deferred(), transfers.goes_on(_again(run, target, plan)):
-            report = export_stream(
+        origin = Origin(
+            canister=target.ref,
+            network=target.network,
+            what=_identity(target, plan.stream, plan.protocol),
+            driver=plan.driver,
+            cycles=plan.cycles,
+            tool=options.tool,
+        )
+        with (
+            interrupts.deferred(),
+            transfers.goes_on(_again(run, target, plan)),
+            plan.place.begin(origin, progress) as work,
+        ):
+            report = export_into(
+                work,
                 reader,
-                _identity(target, plan.stream, plan.protocol),
-                plan.paths,
-                ExportChoices(
-                    reads=plan.reads,
-                    rounds_by_hashes=plan.rounds_by_hashes,
-                    accept_unproven=plan.protocol is not StableProtocol.BACKUP,
-                    tool=options.tool,
-                    created_at=run.clock.now(),
-                ),
+                origin.what,
+                _choices(run, plan, options),
                 options=transfers.options(run, interrupts, options.window),
                 progress=progress,
             )
     sidecar = report.sidecar
     incomplete = (_UNPROVEN,) if sidecar.moment is Moment.UNPROVEN else ()
     warnings = (_UNCERTIFIED,) if sidecar.certified is Certified.UNCERTIFIED else ()
-    return StableExportResult(plan=plan, report=report, incomplete=incomplete, warnings=warnings)
+    return StableExportResult(
+        plan=plan,
+        report=report,
+        stored=plan.place.stored,
+        incomplete=incomplete,
+        warnings=warnings,
+    )
 
 
 def require_no_import(target: Target, info: EndpointsInfo) -> None:
@@ -98,11 +110,9 @@ def _plan(target: Target, options: StableExportOptions, info: EndpointsInfo) -> 
     protocol = options.methods.protocol
     require_no_import(target, info)
     stream = stable_source.choose_stream(info, options.stream)
-    paths = StablePaths.of(options.file)
-    previous = check_previous(paths, _identity(target, stream, protocol))
-    resumes = paths.journal.exists() and paths.part.exists()
+    found = options.place.look(_identity(target, stream, protocol))
     cheap = protocol is StableProtocol.BACKUP and costs.hashes_cheap(info.kit)
-    reads, reason = _choose(options, cheap=cheap, delta=previous is not None, resumes=resumes)
+    reads, reason = _choose(options, cheap=cheap, delta=found.delta, resumes=found.resumes)
     if reads is Reads.CERTIFIED:
         price = costs.reads(stream.size, options.window)
     else:
@@ -115,13 +125,13 @@ def _plan(target: Target, options: StableExportOptions, info: EndpointsInfo) -> 
         protocol=protocol,
         info=info,
         stream=stream,
-        paths=paths,
+        place=options.place,
         stages=stream.kind is StreamKind.APP and protocol is StableProtocol.BACKUP,
         reads=reads,
         reason=reason,
         rounds_by_hashes=cheap,
-        delta=previous is not None and reads is Reads.HASHES,
-        resumes=resumes,
+        delta=found.delta and reads is Reads.HASHES,
+        resumes=found.resumes,
         calls=price.calls,
         window=options.window,
         seconds=price.seconds,
@@ -156,6 +166,16 @@ def _identity(target: Target, stream: Stream, protocol: StableProtocol) -> Strea
 
 
 def _again(run: Runtime, target: Target, plan: StableExportPlan) -> str:
-    words = ("--stream", plan.stream.name, "--file", str(plan.paths.base))
+    words = ("--stream", plan.stream.name, *plan.place.words)
     command = run.command("stable export", target, *words)
     return f"go on, with what has arrived: `{command}`"
+
+
+def _choices(run: Runtime, plan: StableExportPlan, options: StableExportOptions) -> ExportChoices:
+    return ExportChoices(
+        reads=plan.reads,
+        rounds_by_hashes=plan.rounds_by_hashes,
+        accept_unproven=plan.protocol is not StableProtocol.BACKUP,
+        tool=options.tool,
+        created_at=run.clock.now(),
+    )

@@ -2,15 +2,19 @@
 
 import enum
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, Stream
 from dfx_backup.model import CanisterRef, CanisterSnapshot, Network, NetworkId, SnapshotId
 from dfx_backup.operations.durations import Span
 from dfx_backup.operations.stable_copies import StableCopy
+from dfx_backup.operations.stable_places import ExportPlace
 from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths
 from dfx_backup.transfer.stable_terms import ExportReport, ImportReport, Reads
 from dfx_backup.transfer.terms import DEFAULT_WINDOW
+
+if TYPE_CHECKING:
+    from dfx_backup.operations.stable_repository import StoredStream
 
 
 class StableProtocol(enum.StrEnum):
@@ -55,7 +59,7 @@ class StableExportOptions:
     """What `stable export` was asked for.
 
     Attributes:
-        file: NAME of the files.
+        place: where it goes: files, or a repository.
         stream: name of the stream; None takes the only one.
         methods: which methods.
         reads: how it is read; None chooses.
@@ -63,7 +67,7 @@ class StableExportOptions:
         tool: name and version of the program.
     """
 
-    file: Path
+    place: ExportPlace
     stream: str | None = None
     methods: Methods = Methods()
     reads: Reads | None = None
@@ -83,7 +87,7 @@ class StableExportPlan:
         protocol: whose methods.
         info: what the canister offers.
         stream: what is read; its size is that of the last stage for what the app has to make.
-        paths: the files.
+        place: where it goes.
         stages: the app makes the bytes first.
         reads: how it is read.
         reason: why so.
@@ -104,7 +108,7 @@ class StableExportPlan:
     protocol: StableProtocol
     info: EndpointsInfo
     stream: Stream
-    paths: StablePaths
+    place: ExportPlace
     stages: bool
     reads: Reads
     reason: str
@@ -120,10 +124,19 @@ class StableExportPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StableExportResult:
-    """What `stable export` did; `incomplete` has a sentence for each thing that is not proven."""
+    """What `stable export` did.
+
+    Attributes:
+        plan: what was planned.
+        report: what moved, and what is known of the copy.
+        stored: the backup that it is; None for files.
+        incomplete: a sentence for each thing that is not proven; not empty: exit 3.
+        warnings: one sentence for each thing to know.
+    """
 
     plan: StableExportPlan
     report: ExportReport
+    stored: "StoredStream | None" = None
     incomplete: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
