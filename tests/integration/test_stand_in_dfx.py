@@ -10,9 +10,8 @@ from dfx_backup.drivers.process import run
 from dfx_backup.drivers.terminal import Question
 from dfx_backup.replica.server import ReplicaServer
 from tests.contract.replica_bench import ReplicaBench, identity, pem
-from tests.fakes.dfx.extension import find_extension
 from tests.fakes.dfx.install import FakeDfx
-from tests.fakes.dfx.shell import DEPRECATION, Shell
+from tests.fakes.dfx.shell import DEPRECATION
 from tests.fakes.memory_driver import MemoryDriver
 from tests.fakes.memory_management import MemorySubnet
 
@@ -145,7 +144,7 @@ def test_names_are_looked_up_in_the_project(local: Local, tmp_path: Path) -> Non
         (["canister", "stop", "x", "--network"], "a value is required for '--network <NETWORK>'"),
         (["canister", "snapshot", "load", "x", "123"], "Odd number of digits"),
         (["wallet", "balance"], "unrecognized subcommand 'wallet'"),
-        (["--identity", "a", "canister", "stop", "x", "--identity", "b"], "multiple times"),
+        (["canister", "stop", "x", "--identity", "a", "--identity", "b"], "multiple times"),
     ],
 )
 def test_what_it_does_not_know_it_refuses_and_notes(
@@ -262,70 +261,3 @@ def test_a_snapshot_goes_to_a_folder_and_back(local: Local, tmp_path: Path) -> N
     loaded = local.dfx.run("canister", "snapshot", "load", local.canister, uploaded)
     assert loaded.returncode == 0, loaded.stderr
     assert local.bench.read() == b"first"
-
-
-# -- extensions -----------------------------------------------------------------------------------
-
-TELL = """#!/bin/sh
-pwd -P
-for word in "$@"; do echo "$word"; done
-exit ${CODE:-0}
-"""
-
-
-@pytest.mark.parametrize(
-    ("argv", "passed"),
-    [
-        (["backup"], []),
-        (["backup", "create", "--identity", "al", "x"], ["create", "--identity", "al", "x"]),
-        (["backup", "create", "x", "-v"], ["create", "x", "-v"]),
-        (["backup", "--identity", "al", "create", "x"], ["create", "x"]),
-        (["--identity", "al", "backup", "create", "x"], ["create", "x"]),
-        (["--identity=al", "-v", "backup", "create"], ["create"]),
-        (["backup", "any", "--", "--help"], ["any", "--", "--help"]),
-        (["extension", "run", "backup", "create", "--help"], ["create", "--help"]),
-        (["extension", "run", "backup", "-v", "create"], ["create"]),
-    ],
-)
-def test_an_extension_gets_what_dfx_does_not_swallow(
-    tmp_path: Path, argv: list[str], passed: list[str]
-) -> None:
-    dfx = FakeDfx.install(tmp_path)
-    dfx.add_extension("backup", TELL)
-    shell = Shell(settings={"version": "0.32.0"}, argv=argv, environ=dfx.environment)
-    assert find_extension(shell, argv) == ("backup", passed)
-    assert find_extension(shell, ["identity", "whoami"]) is None
-
-
-def test_an_extension_runs_in_the_project_with_the_cache_as_its_last_words(tmp_path: Path) -> None:
-    dfx = FakeDfx.install(tmp_path)
-    dfx.add_extension("backup", TELL)
-    root = tmp_path / "project"
-    (root / "src").mkdir(parents=True)
-    (root / "dfx.json").write_text("{}")
-    told = dfx.run("--identity", "al", "backup", "create", "x", cwd=root / "src")
-    assert told.returncode == 0, told.stderr
-    cwd, *words = told.stdout.splitlines()
-    assert cwd == str(root.resolve())  # not where the user is
-    assert words == ["create", "x", "--dfx-cache-path", str(dfx.cache)]
-    assert told.stderr == ""  # no notice for extensions
-    dfx.check()
-
-
-def test_every_failure_of_an_extension_becomes_255(tmp_path: Path) -> None:
-    dfx = FakeDfx.install(tmp_path)
-    dfx.add_extension("backup", TELL)
-    told = dfx.run("backup", "create", CODE="60")
-    assert told.returncode == 255
-    assert told.stderr == "Error: Extension exited with non-zero status code '60'.\n"
-    dfx.add_extension("killed", "#!/bin/sh\nkill -9 $$\n")
-    assert dfx.run("killed", "x").stderr == "Error: Extension terminated by signal.\n"
-
-
-def test_one_bad_manifest_breaks_every_command(tmp_path: Path) -> None:
-    dfx = FakeDfx.install(tmp_path)
-    folder = dfx.add_extension("backup", TELL).parent
-    (folder / "extension.json").write_text("{")
-    told = dfx.run("identity", "whoami")
-    assert told.returncode == 255
-    assert told.stderr.startswith("Error: Failed to load extension manifest\nCaused by: ")

@@ -68,6 +68,8 @@ class Parsed:
     words: tuple[str, ...]
     positionals: list[str]
     options: dict[str, list[str]]
+    once: set[str] = field(default_factory=set)
+    """Options since the last word of the command: only among these a repetition is refused."""
 
     def option(self, name: str) -> str | None:
         return self.options[name][-1] if name in self.options else None
@@ -129,12 +131,13 @@ def _option(parsed: Parsed, allowed: dict[str, str], token: str, rest: list[str]
                 f"error: a value is required for '{name} <{metavar}>' but none was supplied"
             )
         value = rest.pop(0)
-    if name == "--identity" and name in parsed.options:
+    if name == "--identity" and name in parsed.once:
         raise ArgumentsError(
             "error: the argument '--identity <IDENTITY>' cannot be used multiple times"
         )
     if name == "--log" and value not in {"stderr", "tee", "file"}:
         raise ArgumentsError(f"error: invalid value '{value}' for '--log <LOG>'")
+    parsed.once.add(name)
     parsed.options.setdefault(name, []).append(value)
 
 
@@ -143,6 +146,7 @@ def _subcommand(parsed: Parsed, known: dict[tuple[str, ...], Leaf], token: str) 
     if not any(each[: len(words)] == words for each in known):
         raise ArgumentsError(f"error: unrecognized subcommand '{token}'")
     parsed.words = words
+    parsed.once.clear()
 
 
 def _check(parsed: Parsed, known: dict[tuple[str, ...], Leaf]) -> None:

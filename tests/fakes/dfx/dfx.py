@@ -13,9 +13,10 @@ from pathlib import Path
 import cbor2
 from icp_identity import Identity
 
-from tests.fakes.dfx import extension, project, transfer
+from tests.fakes.dfx import project, transfer
 from tests.fakes.dfx.arguments import Parsed, parse, settle_globals
 from tests.fakes.dfx.canister import Canister
+from tests.fakes.dfx.extension import extension
 from tests.fakes.dfx.identities import Identities
 from tests.fakes.dfx.shell import DEPRECATION, ArgumentsError, DfxError, Shell
 from tests.fakes.dfx.subnet import Subnet
@@ -40,10 +41,9 @@ def _run(shell: Shell, argv: list[str]) -> int:
     config = shell.config / "config.json"
     if not config.exists():
         config.write_text('{"telemetry": "local"}')
-    extension.check_manifests(shell)
-    found = extension.find_extension(shell, argv)
-    if found is not None:
-        return extension.run_extension(shell, *found)
+    code = extension(shell, argv)
+    if code is not None:
+        return code
     parsed = parse(shell, argv)
     settle_globals(shell, parsed)
     if shell.since("0.32.0") and shell.has_warning("deprecation"):

@@ -28,11 +28,17 @@ VERSIONS = ("0.25.0", "0.30.1", "0.32.0")
 _LAUNCHER = """\
 #!{python}
 import sys
-if sys.argv[1:] == ["--version"]:  # without half a second of imports
-    print("dfx {version}")
-    sys.exit(0)
-sys.modules["httpx._main"] = None  # httpx's command line, with a tenth of a second of imports
 sys.path.insert(0, {repository!r})
+if sys.argv[1:] == ["--version"]:  # without half a second of imports
+    from pathlib import Path
+    from tests.fakes.dfx.manifest import FilesError, installed
+    try:
+        installed(Path({cache!r}) / "extensions")
+        print("dfx {version}")
+        sys.exit(0)
+    except FilesError:
+        pass
+sys.modules["httpx._main"] = None  # httpx's command line, with a tenth of a second of imports
 from tests.fakes.dfx.extension import die_on_interrupt
 from tests.fakes.dfx.dfx import main
 die_on_interrupt()
@@ -70,6 +76,7 @@ class FakeDfx:
                 version=version,
                 repository=str(REPOSITORY),
                 settings=str(made._settings),
+                cache=str(made.cache),
             )
             binary.write_text(text)
             binary.chmod(mode)
@@ -143,10 +150,12 @@ class FakeDfx:
         )
         self._select(name, select=select)
 
-    def add_extension(self, name: str, script: str) -> Path:
-        """Install an extension that is a script with a shebang."""
+    def add_extension(self, name: str, script: str, *, manifest: str | None = None) -> Path:
+        """Install an extension that is a script with a shebang; with our manifest by default."""
         folder = self.cache / "extensions" / name
         folder.mkdir(parents=True)
+        told = manifest or (REPOSITORY / "extension.json").read_text(encoding="utf-8")
+        (folder / "extension.json").write_text(told, encoding="utf-8")
         binary = folder / name
         binary.write_text(script)
         binary.chmod(0o500)
