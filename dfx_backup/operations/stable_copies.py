@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Protocol
 
-from dfx_backup.errors import ProjectError
+from dfx_backup.errors import ProjectError, RefusedError
+from dfx_backup.operations.target import Target
 from dfx_backup.transfer.stable_data import FileData, StreamData
-from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths
+from dfx_backup.transfer.stable_sidecar import Moment, Sidecar, StablePaths
 
 
 class StableCopy(Protocol):
@@ -33,6 +34,27 @@ class StableCopy(Protocol):
         Raises:
             ProjectError, DamageError: they can't be read.
         """
+
+
+def about_copy(copy: StableCopy, target: Target, *, other_canister: bool) -> list[str]:
+    """What to know of a copy before it is imported, one sentence each.
+
+    Raises:
+        RefusedError: it is another canister's, and that was not allowed.
+    """
+    identity = copy.sidecar.identity
+    told = []
+    if (identity.network_id, identity.canister_id) != (target.network_id, target.canister_id):
+        if not other_canister:
+            raise RefusedError(
+                f"{copy} is a copy of {identity.canister_id}, perhaps on another network, and not"
+                f" of {target}",
+                hint="add --from-other-canister when that is what you mean",
+            )
+        told.append(f"It is a copy of {identity.canister_id}: principals in it are its own.")
+    if copy.sidecar.moment is Moment.UNPROVEN:
+        told.append("Nothing proves that the copy is of one moment.")
+    return told
 
 
 class FileCopy:

@@ -46,7 +46,7 @@ class InUse:
         canister_id: whose.
         network_id: on which network.
         snapshot_id: which one.
-        file: for which file, as a path.
+        file: what for: the path of a file, or a backup's id.
         acknowledged: the network answered our own take with its id: it may be deleted.
         taken_at_ns: when it was taken.
         outage_s: seconds for which the canister was stopped.
@@ -85,14 +85,18 @@ class Memory:
         run: the surroundings.
         target: the canister.
         purpose: `EXPORT` or `BASE`.
-        file: NAME with its folder.
+        file: what it is for: NAME with its folder, or a backup's id.
+        content: tells one content of this name from another.
     """
 
-    def __init__(self, run: Runtime, target: Target, purpose: str, file: Path) -> None:
+    def __init__(
+        self, run: Runtime, target: Target, purpose: str, file: str, *, content: str = ""
+    ) -> None:
         self.purpose = purpose
-        self.file = str(file.absolute())
-        name = hashlib.sha256(f"{purpose}\0{self.file}".encode()).hexdigest()[:16]
+        self.file = file
+        name = hashlib.sha256(f"{purpose}\0{file}\0{content}".encode()).hexdigest()[:16]
         self._stem = run.state / "stable" / f"{target.key}.{name}"
+        self._upload = run.state / "uploads" / f"{target.key}.{name}.json"
 
     @property
     def path(self) -> Path:
@@ -107,7 +111,7 @@ class Memory:
     @property
     def upload(self) -> Path:
         """What is remembered of an upload that is made of it."""
-        return self._stem.with_name(f"{self._stem.name}.upload")
+        return self._upload
 
     def read(self) -> InUse | None:
         """What an earlier run left, or None.

@@ -9,7 +9,7 @@ from dfx_backup.operations import snapshot_create, stable_source, transfers
 from dfx_backup.operations import stable_costs as costs
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.plans import CreateOptions
-from dfx_backup.operations.stable_copies import StableCopy
+from dfx_backup.operations.stable_copies import StableCopy, about_copy
 from dfx_backup.operations.stable_plans import (
     StableAbortPlan,
     StableImportOptions,
@@ -19,7 +19,6 @@ from dfx_backup.operations.stable_plans import (
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.transfer.stable_check import damage_of
 from dfx_backup.transfer.stable_import import goes_on_with, import_stream
-from dfx_backup.transfer.stable_sidecar import Moment, Sidecar
 from dfx_backup.transfer.terms import TransferProgress
 
 _GIVEN_UP = (
@@ -55,7 +54,7 @@ def plan_import(run: Runtime, target: Target, options: StableImportOptions) -> S
         )
     safety = not options.skip_safety_snapshot and resumes is None
     replaces: CanisterSnapshot | None = None
-    warnings = list(_warnings(target, sidecar, stream, options))
+    warnings = list(_warnings(target, stream, options))
     if safety:
         taken = snapshot_create.plan_create(run, target, CreateOptions(replace=options.replace))
         replaces = taken.replaces
@@ -186,26 +185,13 @@ def _require_whole(copy: StableCopy, progress: TransferProgress) -> None:
         )
 
 
-def _warnings(
-    target: Target, sidecar: Sidecar, stream: Stream, options: StableImportOptions
-) -> tuple[str, ...]:
+def _warnings(target: Target, stream: Stream, options: StableImportOptions) -> tuple[str, ...]:
     """What to know.
 
     Raises:
         RefusedError: the copy is another canister's.
     """
-    identity = sidecar.identity
-    told = []
-    if (identity.network_id, identity.canister_id) != (target.network_id, target.canister_id):
-        if not options.other_canister:
-            raise RefusedError(
-                f"{options.copy} is a copy of {identity.canister_id}, perhaps on another network,"
-                f" and not of {target}",
-                hint="add --from-other-canister when that is what you mean",
-            )
-        told.append(f"It is a copy of {identity.canister_id}: principals in it are its own.")
-    if sidecar.moment is Moment.UNPROVEN:
-        told.append("Nothing proves that the copy is of one moment.")
+    told = about_copy(options.copy, target, other_canister=options.other_canister)
     if stream.kind is not StreamKind.APP:
         told.append(
             "The canister's heap may disagree with the imported memory: the app refuses calls"

@@ -63,7 +63,7 @@ def export(
         UsageError, RefusedError, NetworkError, ToolError, ProjectError: as `plan_export`, or from
             a step.
     """
-    memory = Memory(run, target, stable_held.EXPORT, StablePaths.of(options.file).base)
+    memory = _memory(run, target, StablePaths.of(options.file))
     with Interrupts() as interrupts:
         plan, used = _plan(run, target, options)
         told: tuple[str, ...] = ()
@@ -101,6 +101,10 @@ def identity(target: Target) -> StreamIdentity:
     )
 
 
+def _memory(run: Runtime, target: Target, paths: StablePaths) -> Memory:
+    return Memory(run, target, stable_held.EXPORT, str(paths.base.absolute()))
+
+
 def _plan(
     run: Runtime, target: Target, options: SnapshotExportOptions
 ) -> tuple[SnapshotExportPlan, InUse | None]:
@@ -111,7 +115,7 @@ def _plan(
         found = find_snapshot(target, options.snapshot)
         return _of_existing(target, options, paths, found), None
     refuse_pending(run, target)
-    used = Memory(run, target, stable_held.EXPORT, paths.base).read()
+    used = _memory(run, target, paths).read()
     there = None if used is None else stable_held.exists(target, used.snapshot_id)
     if used is not None and there is not None:
         plan = replace(_of_existing(target, options, paths, there), goes_on=True)

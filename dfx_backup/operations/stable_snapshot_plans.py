@@ -13,8 +13,9 @@ from dfx_backup.model import (
 )
 from dfx_backup.operations.durations import Span
 from dfx_backup.operations.plans import CreatePlan, LoadPlan, LoadResult
+from dfx_backup.operations.stable_copies import StableCopy
 from dfx_backup.operations.transfer_plans import SendOptions
-from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths
+from dfx_backup.transfer.stable_sidecar import StablePaths
 from dfx_backup.transfer.stable_snapshot import SnapshotExport
 from dfx_backup.transfer.terms import DEFAULT_WINDOW, ReadBack, UploadReport
 
@@ -122,7 +123,7 @@ class SnapshotImportOptions:
     """What `stable import --via snapshot` was asked for.
 
     Attributes:
-        file: NAME of the files, or a `stable_memory.bin` of a snapshot's folder.
+        copy: what is imported: files, or a backup.
         module: installed with an upgrade that skips pre_upgrade, so that post_upgrade rebuilds
             the heap; None: the heap stays that of the base snapshot.
         new: begin anew, whatever an earlier run left.
@@ -136,7 +137,7 @@ class SnapshotImportOptions:
         tool: name and version of the program.
     """
 
-    file: Path
+    copy: StableCopy
     module: Module | None = None
     new: bool = False
     skip_safety_snapshot: bool = False
@@ -163,8 +164,7 @@ class SnapshotImportPlan:
         network: the network it lives on.
         network_id: that network's identity.
         driver: the tool and its version.
-        path: the bytes that are imported.
-        sidecar: what is known of them; None for a file of a snapshot's folder.
+        copy: what is imported.
         size: of the new stable memory, in bytes.
         size_now: of the present one, or None.
         take: how the base snapshot is taken; None: an earlier run has.
@@ -187,8 +187,7 @@ class SnapshotImportPlan:
     network: Network
     network_id: NetworkId
     driver: str
-    path: Path
-    sidecar: Sidecar | None
+    copy: StableCopy
     size: int
     size_now: int | None
     take: CreatePlan | None

@@ -28,19 +28,19 @@ from dfx_backup.transfer.stable_terms import ExportTally
 from dfx_backup.transfer.stable_work import ExportWork
 from dfx_backup.transfer.terms import SliceReader, TransferOptions, TransferProgress
 
+_KIT = "none: read from a snapshot"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotExport:
     """What an export from a snapshot did.
 
     Attributes:
-        paths: the files.
         sidecar: what is known of them.
         metadata: the snapshot's.
         tally: what moved; of its zeros, what takes no space in the file.
     """
 
-    paths: StablePaths
     sidecar: Sidecar
     metadata: SnapshotMetadata
     tally: ExportTally
@@ -64,7 +64,7 @@ def export_snapshot(
 
     Args:
         reader: reads the network; certifies what it reads.
-        what: which memory; goes into the sidecar.
+        what: which memory; goes into the sidecar, as `tool` and `created_at` do.
         snapshot: which snapshot.
         paths: the files.
         tool: name and version of the program.
@@ -75,9 +75,7 @@ def export_snapshot(
     Raises:
         InterruptedRunError: `options.should_stop` said so.
         NetworkError: the network refuses, or can't be reached.
-        RefusedError: the files hold something else.
-        LockedError: another process works with them.
-        ProjectError: they can't be used.
+        RefusedError, LockedError, ProjectError: the files can't be used, or hold something else.
     """
     try:
         work = ExportWork.open(paths, what, CHUNK_BYTES, snapshot=snapshot)
@@ -86,26 +84,36 @@ def export_snapshot(
             metadata = parts.metadata()
             run = _Export(parts, work, metadata.stable_memory_size, options, progress)
             moved = run.carry_out()
-            sidecar = Sidecar(
-                identity=what,
-                kind=StreamKind.STABLE_MEMORY.value,
-                kit="none: read from a snapshot",
-                hashes=run.table,
-                certified=Certified.READS,
-                moment=Moment.SNAPSHOT,
-                versions=(metadata.canister_version, metadata.canister_version),
-                tool=tool,
-                created_at=created_at,
-                snapshot=snapshot,
-            )
+            sidecar = _sidecar(what, snapshot, metadata, run.table, tool, created_at)
             work.commit(sidecar)
-            tally = run.tally(moved)
-            return SnapshotExport(paths=paths, sidecar=sidecar, metadata=metadata, tally=tally)
+            return SnapshotExport(sidecar=sidecar, metadata=metadata, tally=run.tally(moved))
         finally:
             if not parts.running:  # or a thread may still write
                 work.close()
     except OSError as error:
         raise unusable(paths.part, error) from error
+
+
+def _sidecar(
+    what: StreamIdentity,
+    snapshot: SnapshotId,
+    metadata: SnapshotMetadata,
+    table: ChunkTable,
+    tool: str,
+    created_at: float,
+) -> Sidecar:
+    return Sidecar(
+        identity=what,
+        kind=StreamKind.STABLE_MEMORY.value,
+        kit=_KIT,
+        hashes=table,
+        certified=Certified.READS,
+        moment=Moment.SNAPSHOT,
+        versions=(metadata.canister_version, metadata.canister_version),
+        tool=tool,
+        created_at=created_at,
+        snapshot=snapshot,
+    )
 
 
 class _Export:

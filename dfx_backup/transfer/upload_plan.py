@@ -40,6 +40,13 @@ class SourceFile:
         found = path.stat()
         return cls(path=path, size=found.st_size, modified_ns=found.st_mtime_ns)
 
+    def is_same(self) -> bool:
+        """Whether the file is still there, and as it was."""
+        try:
+            return SourceFile.of(self.path) == self
+        except OSError:
+            return False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SectionData:
@@ -166,11 +173,7 @@ class FolderOrigin:
     def check_unchanged(self) -> None:
         """Compare sizes and times."""
         for each in self._files:
-            try:
-                same = SourceFile.of(each.path) == each
-            except OSError:
-                same = False
-            if not same:
+            if not each.is_same():
                 raise DamageError(f"{each.path} was changed while it was uploaded")
 
 
