@@ -127,7 +127,7 @@ def check(folder: Path, version: str) -> None:
     program = folder / layout.NAME
     program.chmod(0o500)
     said = told(str(program), "--version")
-    if found.version != version or said.split()[-1] != version:
+    if found.version != version or said.split()[1:2] != [version]:
         raise SystemExit(
             f"The manifest is of version {found.version}, the program says {said!r}, and this is "
             f"version {version}. Run `make build` again."

@@ -9,8 +9,7 @@ from types import FrameType
 import typer
 from typer.core import TyperGroup
 
-from dfx_backup import __version__
-from dfx_backup.cli import context, crash, output, parent
+from dfx_backup.cli import context, crash, output, parent, version
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Connector, Session
 from dfx_backup.cli.tree import tree
@@ -114,8 +113,8 @@ class _Answer:
 
 def _invoke(argv: list[str], session: Session) -> Report | None:
     """Parse and run; what `Typer.__call__` does, without its handling of interrupts and pipes."""
-    if argv == ["--version"]:
-        return Report(data={}, lines=(f"dfx-backup {__version__}",))
+    if version.is_asked(argv):
+        return version.report(session.surroundings)
     try:
         report = _run(argv, session)
         return report if isinstance(report, Report) else None

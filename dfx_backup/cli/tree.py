@@ -51,7 +51,7 @@ def _build(modules: tuple[str, ...]) -> "Command":
         add_completion=False,
         pretty_exceptions_enable=False,
         help="Backups of Internet Computer canisters.",
-        epilog="`dfx-backup --version` prints the version.",
+        epilog="`dfx-backup --version` prints our version, and those of dfx and icp.",
         callback=require_command,
         invoke_without_command=True,
     )

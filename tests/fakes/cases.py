@@ -355,6 +355,7 @@ ENVELOPES = {
     "completion-fish": Case(argv=("completion", "fish"), prepare=chat),
     "doctor": Case(argv=("doctor",), prepare=chat),
     "doctor-failing": Case(argv=("doctor",), prepare=unreachable, code=50),
+    "version": Case(argv=("--version",), prepare=chat),
     "usage": Case(argv=("snapshot", "create"), prepare=chat, code=2),
     "usage-no-command": Case(argv=(), prepare=chat, code=2),
     "network": Case(argv=("snapshot", "list", "chat"), prepare=unreachable, code=50),

@@ -23,7 +23,7 @@ def stage(tmp_path: Path) -> Stage:
 @pytest.mark.parametrize("argv", [["--version"], ["--version", "--dfx-cache-path", "/c"]])
 def test_version(stage: Stage, argv: list[str]) -> None:
     assert stage.run(*argv) == 0
-    assert stage.stdout == f"dfx-backup {__version__}\n"
+    assert stage.stdout == f"dfx-backup {__version__}\ndfx not found\nicp not found\n"
 
 
 @pytest.mark.parametrize("argv", [[], ["--dfx-cache-path", "/c"]])
