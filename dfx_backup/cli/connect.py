@@ -8,10 +8,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from dfx_backup.cli import context, passwords, proxies
-from dfx_backup.cli.doctor_checks import checks_of
-from dfx_backup.cli.hasty import HASTY_S, HASTY_TOOL_S, HastyCaller
+from dfx_backup.cli.hasty import HASTY_PROBE_S, HASTY_S, HASTY_TOOL_S, HastyCaller
 from dfx_backup.cli.naming import named_network, named_project
 from dfx_backup.cli.session import Run
 from dfx_backup.drivers.agent import AgentDriver
@@ -30,9 +30,7 @@ from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.ic.transport import READ_TIMEOUT_S
 from dfx_backup.model import CanisterRef, DriverName, Network
 from dfx_backup.operations.direct import Direct
-from dfx_backup.operations.doctor import Checks
 from dfx_backup.operations.doctor_findings import once
-from dfx_backup.operations.doctor_tools import PROBE_S
 from dfx_backup.operations.pending import Pending
 from dfx_backup.operations.target import Target
 from dfx_backup.project.canister_ids import all_canisters, resolve_canister
@@ -44,6 +42,9 @@ from dfx_backup.project.networks import (
     Origin,
     define_network,
 )
+
+if TYPE_CHECKING:
+    from dfx_backup.operations.doctor import Checks
 
 _log = logging.getLogger(__name__)
 
@@ -93,8 +94,10 @@ class RealConnector:
         way = Way(again, changes=True, network=network, hasty=hasty)
         return way.target(entry.canister)
 
-    def checks(self, run: Run, canister: str | None) -> Checks:
+    def checks(self, run: Run, canister: str | None) -> "Checks":
         """What `doctor` looks at; each part fails for itself, and none waits for long."""
+        from dfx_backup.cli.doctor_checks import checks_of
+
         way = Way(run, changes=False, hasty=True)
 
         def targets() -> tuple[Target, ...]:
@@ -187,13 +190,13 @@ class Way:
             cache_path=None if around.cache_path is None else str(around.cache_path),
             environment=around.environment,
             cwd=str(self.project.root) if self.project else None,
-            timeout_s=PROBE_S if self._hasty else PROBE_TIMEOUT_S,
+            timeout_s=HASTY_PROBE_S if self._hasty else PROBE_TIMEOUT_S,
         )
 
     def _find_icp(self) -> IcpTool | None:
         return probe_icp(
             environment=self._run.surroundings.environment,
-            timeout_s=PROBE_S if self._hasty else PROBE_TIMEOUT_S,
+            timeout_s=HASTY_PROBE_S if self._hasty else PROBE_TIMEOUT_S,
         )
 
     @cached_property

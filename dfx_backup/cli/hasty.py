@@ -13,6 +13,8 @@ HASTY_S = 6.0
 """Seconds for one question over HTTP, its repetitions included."""
 HASTY_CALL_S = 10.0
 """Seconds for a call: the network agrees on its answer, which takes a few."""
+HASTY_PROBE_S = 10.0
+"""Seconds in which a tool has to tell its version."""
 HASTY_TOOL_S = 20.0
 """Seconds for a call that another program makes."""
 

@@ -27,9 +27,6 @@ from dfx_backup.operations.doctor_findings import (
 )
 from dfx_backup.project.dfx_extensions import NAME, Extension, dfx_versions, extensions
 
-PROBE_S = 10.0
-"""Seconds in which a tool has to tell its version."""
-
 _OLDEST_PYTHON, _NEWEST_PYTHON = (3, 11), (3, 13)
 _PLATFORMS = ("linux", "darwin")
 _AGAIN = (

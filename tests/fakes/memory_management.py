@@ -82,6 +82,7 @@ class MemoryCanister:
     state: RunState = RunState.RUNNING
     version: int = 1
     cycles: int = 3_000_000_000_000
+    idle_cycles_per_day: int = 1000
     frozen: bool = False
     stuck: bool = False
     snapshots: list[MemorySnapshot] = field(default_factory=list)
@@ -353,7 +354,7 @@ class MemoryManagement:
             snapshots_bytes=snapshots_bytes,
             cycles=target.cycles,
             reserved_cycles=0,
-            idle_cycles_per_day=1000,
+            idle_cycles_per_day=target.idle_cycles_per_day,
             freezing_threshold_s=2_592_000,
         )
 
