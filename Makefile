@@ -6,7 +6,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 STAMP := $(VENV)/.ready
 ICP := tests/e2e/judges/node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp
 
-.PHONY: dev build serve-release install-extension demo lint test test-slow bench bench-quick judges lock clean
+.PHONY: dev build serve-release install-extension demo lint test test-slow bench bench-quick judges judge-dfx lock clean
 
 dev: $(STAMP)
 
@@ -56,6 +56,10 @@ $(ICP):
 # The programs that nobody here wrote: the icp binary, the JavaScript agent, the Motoko compiler.
 judges:
 	npm ci --prefix tests/e2e/judges --no-audit --no-fund
+
+# dfx's own code for extensions, and clap's: a few minutes of cargo, once.
+judge-dfx:
+	cargo build --quiet --locked --jobs 2 --manifest-path tests/e2e/judges/dfx-core/Cargo.toml
 
 # New versions of everything that is pinned.
 lock: $(STAMP)

@@ -5,6 +5,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -12,6 +13,9 @@ ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PINS = (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8")
 JUDGES = ROOT / "tests" / "e2e" / "judges"
+LOCKS = sorted(JUDGES.glob("*/Cargo.lock"))
+DEFAULT_SOURCE = "registry+https://github.com/rust-lang/crates.io-index"
+"""What cargo writes into every lock file: a name and no address, since cargo may look elsewhere."""
 
 
 def pinned() -> dict[str, str]:
@@ -50,6 +54,16 @@ def test_the_judges_are_pinned_and_name_no_registry() -> None:
     assert [name for name, each in packages.items() if "integrity" not in each] == []
     assert [name for name, each in packages.items() if "resolved" in each] == []
     assert "omit-lockfile-registry-resolved=true" in (JUDGES / ".npmrc").read_text().splitlines()
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.parent.name)
+def test_crates_are_pinned_and_come_from_where_cargo_looks_by_default(lock: Path) -> None:
+    told = tomllib.loads(lock.read_text(encoding="utf-8"))
+    foreign = [each for each in told["package"] if "source" in each]
+
+    assert foreign
+    assert {each["source"] for each in foreign} == {DEFAULT_SOURCE}
+    assert [each["name"] for each in foreign if "checksum" not in each] == []
 
 
 def test_only_the_replica_needs_the_engine() -> None:

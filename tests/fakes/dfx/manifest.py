@@ -135,7 +135,7 @@ def parse(text: str) -> Manifest:
         name=found["name"],
         version=found["version"],
         summary=found["summary"],
-        subcommands=_commands(found.get("subcommands") or {}),
+        subcommands=_commands(found.get("subcommands")),
     )
 
 
@@ -150,18 +150,20 @@ def _load(text: str) -> Any:
 
 
 def _commands(found: Any) -> dict[str, ManifestCommand]:
+    if found is None:
+        return {}
     _object(found, "a map")
     commands = {}
     for name, each in sorted(found.items()):
         _object(each, "struct ExtensionSubcommandOpts")
         _known(each, _COMMAND)
         _check(each.get("about"), "string?")
-        args = each.get("args") or {}
+        args = {} if each.get("args") is None else each["args"]
         _object(args, "a map")
         commands[name] = ManifestCommand(
             about=each.get("about"),
             args={word: _arg(fields) for word, fields in sorted(args.items())},
-            subcommands=_commands(each.get("subcommands") or {}),
+            subcommands=_commands(each.get("subcommands")),
         )
     return commands
 
@@ -172,7 +174,8 @@ def _arg(found: Any) -> ManifestArg:
     for name in ("about", "long"):
         _check(found.get(name), "string?")
     short = found.get("short")
-    _check(short, "string?")
+    if short is not None and not isinstance(short, str):
+        raise ManifestError(f"invalid type: {_told(short)}, expected a character")
     if short is not None and len(short) != 1:
         raise ManifestError(f'invalid value: string "{short}", expected a character')
     multiple = found.get("multiple", False)
