@@ -1,4 +1,4 @@
-"""`stable info`, `export`, `verify` and `import`: memory alone, through a canister's own methods.
+"""`stable info`, `export`, `verify` and `import`: memory alone, in chunks.
 
 Operations are imported by the command that runs: `--help` of another one must not wait for them.
 """
@@ -10,6 +10,7 @@ import typer
 
 from dfx_backup import __version__
 from dfx_backup.cli.options import (
+    AllowStoppedOption,
     CanisterArgument,
     DryRunOption,
     ReplaceOption,
@@ -20,13 +21,28 @@ from dfx_backup.cli.output import Report
 from dfx_backup.cli.repository_options import RepositoryChoice, TagOption, repository_command
 from dfx_backup.cli.session import Run, command, require_command
 from dfx_backup.cli.stable_repository import BackupOption, export_place, import_copy
+from dfx_backup.cli.stable_snapshot import (
+    ExportWords,
+    HeapFromStableOption,
+    ImportWords,
+    ModuleOption,
+    NewOption,
+    SnapshotOption,
+    ViaChoice,
+    ViaOption,
+    export_by_snapshot,
+    import_by_snapshot,
+    refuse_methods,
+    refuse_snapshot,
+)
 from dfx_backup.cli.transfer import WINDOW, ConcurrencyOption
 from dfx_backup.cli.transfer_progress import TransferView
 from dfx_backup.cli.words import optional_snapshot_id
 from dfx_backup.errors import UsageError
 
 if TYPE_CHECKING:
-    from dfx_backup.operations.stable_plans import Methods
+    from dfx_backup.operations.stable_copies import StableCopy
+    from dfx_backup.operations.stable_plans import Methods, StableExportOptions
     from dfx_backup.operations.target import Target
 
 group = typer.Typer(
@@ -40,13 +56,6 @@ group = typer.Typer(
 def register(app: typer.Typer) -> None:
     """Put the group into the tree."""
     app.add_typer(group, name="stable")
-
-
-class ViaChoice(enum.StrEnum):
-    """The way to the memory."""
-
-    ENDPOINTS = "endpoints"
-    SNAPSHOT = "snapshot"
 
 
 class ProtocolChoice(enum.StrEnum):
@@ -65,10 +74,6 @@ class ReadsChoice(enum.StrEnum):
     HASHES = "hashes"
 
 
-ViaOption = Annotated[
-    ViaChoice,
-    typer.Option("--via", help="Through the canister's own methods, or through a snapshot."),
-]
 ProtocolOption = Annotated[
     ProtocolChoice,
     typer.Option("--protocol", help="Whose methods the canister has; `backup` are the kit's."),
@@ -90,6 +95,9 @@ FileOption = Annotated[
         show_default=False,
     ),
 ]
+FromOtherOption = Annotated[
+    bool, typer.Option("--from-other-canister", help="The copy is another canister's.")
+]
 
 
 @command(group, "info")
@@ -97,7 +105,7 @@ def info_(
     run: Run,
     canister: CanisterArgument,
     *,
-    via: ViaOption = ViaChoice.ENDPOINTS,
+    via: ViaOption = ViaChoice.AUTO,
     protocol: ProtocolOption = ProtocolChoice.BACKUP,
     method: MethodOption = None,
 ) -> Report:
@@ -105,9 +113,14 @@ def info_(
     from dfx_backup.cli import stable_view as view
     from dfx_backup.operations.stable_info import info
 
-    _require_endpoints(via)
     target = run.connector.canister(run, canister, changes=False)
-    return view.informed(info(target, _methods(protocol, method)))
+    found = info(
+        target,
+        _methods(protocol, method),
+        endpoints=via is not ViaChoice.SNAPSHOT,
+        snapshot=via is not ViaChoice.ENDPOINTS,
+    )
+    return view.informed(found)
 
 
 @repository_command(group, "export")
@@ -124,23 +137,34 @@ def export_(  # noqa: PLR0913 - one parameter for each option
     ] = None,
     tag: TagOption = None,
     stream: StreamOption = None,
-    via: ViaOption = ViaChoice.ENDPOINTS,
+    via: ViaOption = ViaChoice.AUTO,
     protocol: ProtocolOption = ProtocolChoice.BACKUP,
     method: MethodOption = None,
     reads: Annotated[
         ReadsChoice,
         typer.Option("--reads", help="Certified reads, or certified hashes and queries."),
     ] = ReadsChoice.AUTO,
+    snapshot: SnapshotOption = None,
+    allow_stopped: AllowStoppedOption = False,
     concurrency: ConcurrencyOption = WINDOW,
     dry_run: DryRunOption = False,
 ) -> Report:
     """Copy a stream of a canister's memory into the repository, or into a file."""
-    from dfx_backup.cli import stable_view as view
-    from dfx_backup.operations.stable_export import export, plan_export
+    if via is ViaChoice.SNAPSHOT or (via is ViaChoice.AUTO and snapshot is not None):
+        refuse_methods(protocol.value, method, reads.value, stream)
+        words = ExportWords(
+            repository=choice != RepositoryChoice() or tag is not None,
+            file=file,
+            snapshot=snapshot,
+            allow_stopped=allow_stopped,
+            concurrency=concurrency,
+            dry_run=dry_run,
+        )
+        return export_by_snapshot(run, canister, words)
     from dfx_backup.operations.stable_plans import StableExportOptions
     from dfx_backup.transfer.stable_terms import Reads
 
-    _require_endpoints(via)
+    refuse_snapshot(snapshot, allow_stopped=allow_stopped)
     options = StableExportOptions(
         place=export_place(run, choice, file, tag or ()),
         stream=stream,
@@ -149,6 +173,13 @@ def export_(  # noqa: PLR0913 - one parameter for each option
         window=concurrency,
         tool=f"dfx-backup {__version__}",
     )
+    return _export(run, canister, options, dry_run=dry_run)
+
+
+def _export(run: Run, canister: str, options: "StableExportOptions", *, dry_run: bool) -> Report:
+    from dfx_backup.cli import stable_view as view
+    from dfx_backup.operations.stable_export import export, plan_export
+
     target = run.connector.canister(run, canister, changes=False)
     if dry_run:
         return view.export_plan(plan_export(target, options))
@@ -189,55 +220,75 @@ def import_stream(  # noqa: PLR0913 - one parameter for each option
     ] = None,
     backup: BackupOption = None,
     stream: StreamOption = None,
-    via: ViaOption = ViaChoice.ENDPOINTS,
+    via: ViaOption = ViaChoice.AUTO,
     skip_safety_snapshot: SkipSafetySnapshotOption = False,
     replace: ReplaceOption = None,
-    from_other_canister: Annotated[
-        bool, typer.Option("--from-other-canister", help="The copy is another canister's.")
-    ] = False,
+    from_other_canister: FromOtherOption = False,
     abort: Annotated[
         bool, typer.Option("--abort", help="Give up the import that is in progress.")
     ] = False,
+    heap_from_stable: HeapFromStableOption = False,
+    module: ModuleOption = None,
+    new: NewOption = False,
+    allow_stopped: AllowStoppedOption = False,
     concurrency: ConcurrencyOption = WINDOW,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
 ) -> Report:
-    """Overwrite a stream of a canister's memory by a copy; only differences are sent."""
+    """Overwrite a stream of a canister's memory by a copy."""
+    words = ImportWords(
+        via=via,
+        stream=stream,
+        heap_from_stable=heap_from_stable,
+        module=module,
+        new=new,
+        allow_stopped=allow_stopped,
+        skip_safety_snapshot=skip_safety_snapshot,
+        replace=replace,
+        from_other_canister=from_other_canister,
+        concurrency=concurrency,
+        dry_run=dry_run,
+        yes=yes,
+    )
+    words.check()
+    if abort and (file or backup or words.by_snapshot):
+        raise UsageError("--abort gives up an import through methods: it takes no copy")
+    target = run.connector.canister(run, canister, changes=not dry_run, restores=True)
+    if abort:
+        return _abort(run, target, words)
+    with import_copy(run, choice, file, backup) as copy:
+        return (import_by_snapshot if words.by_snapshot else _import)(run, target, copy, words)
+
+
+def _import(run: Run, target: "Target", copy: "StableCopy", words: ImportWords) -> Report:
     from dfx_backup.cli import stable_view as view
     from dfx_backup.operations import stable_import as operation
     from dfx_backup.operations.stable_plans import StableImportOptions
 
-    _require_endpoints(via)
-    if abort and (file or backup):
-        raise UsageError("--abort gives up an import: it takes neither --file nor --backup")
-    target = run.connector.canister(run, canister, changes=not dry_run, restores=True)
-    if abort:
-        return _abort(run, target, dry_run=dry_run, yes=yes)
-    with import_copy(run, choice, file, backup) as copy:
-        options = StableImportOptions(
-            copy=copy,
-            stream=stream,
-            skip_safety_snapshot=skip_safety_snapshot,
-            replace=optional_snapshot_id(replace),
-            other_canister=from_other_canister,
-            window=concurrency,
-        )
-        plan = operation.plan_import(run.runtime, target, options)
-        if dry_run:
-            return view.import_plan(plan)
-        question = f"Overwrite {plan.stream.name} of {target}"
-        run.confirm(yes=yes, losses=plan.will_be_lost, question=question, notes=plan.warnings)
-        return view.imported(operation.import_(run.runtime, target, options, _progress(run)))
+    options = StableImportOptions(
+        copy=copy,
+        stream=words.stream,
+        skip_safety_snapshot=words.skip_safety_snapshot,
+        replace=optional_snapshot_id(words.replace),
+        other_canister=words.from_other_canister,
+        window=words.concurrency,
+    )
+    plan = operation.plan_import(run.runtime, target, options)
+    if words.dry_run:
+        return view.import_plan(plan)
+    question = f"Overwrite {plan.stream.name} of {target}"
+    run.confirm(yes=words.yes, losses=plan.will_be_lost, question=question, notes=plan.warnings)
+    return view.imported(operation.import_(run.runtime, target, options, _progress(run)))
 
 
-def _abort(run: Run, target: "Target", *, dry_run: bool, yes: bool) -> Report:
+def _abort(run: Run, target: "Target", words: ImportWords) -> Report:
     from dfx_backup.cli import stable_view as view
     from dfx_backup.operations.stable_import import abort, plan_abort
 
     plan = plan_abort(target)
-    if dry_run:
+    if words.dry_run:
         return view.abort_plan(plan)
-    run.confirm(yes=yes, losses=plan.will_be_lost, question=f"Give up the import on {target}")
+    run.confirm(yes=words.yes, losses=plan.will_be_lost, question=f"Give up the import on {target}")
     return view.aborted(abort(target))
 
 
@@ -245,14 +296,6 @@ def _methods(protocol: ProtocolChoice, method: str | None) -> "Methods":
     from dfx_backup.operations.stable_plans import Methods, StableProtocol
 
     return Methods(protocol=StableProtocol(protocol.value), method=method)
-
-
-def _require_endpoints(via: ViaChoice) -> None:
-    if via is ViaChoice.SNAPSHOT:
-        raise UsageError(
-            "--via snapshot is not there yet",
-            hint="`snapshot create` and `snapshot download` bring the whole canister",
-        )
 
 
 def _progress(run: Run) -> TransferView:

@@ -13,6 +13,7 @@ from dfx_backup.errors import BackupError, DamageError, IncompleteError
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, Stream, StreamKind
 from dfx_backup.operations.stable_plans import (
     LiveComparison,
+    SnapshotWay,
     StableAbortPlan,
     StableExportPlan,
     StableExportResult,
@@ -36,17 +37,18 @@ _CERTIFIED = {
 _MOMENTS = {
     Moment.VERSIONS: "proven: nothing else ran on the canister meanwhile",
     Moment.SECOND_PASS: "proven: every chunk was found the same a second time",
+    Moment.SNAPSHOT: "proven: all of it is from one snapshot",
     Moment.UNPROVEN: "not proven",
 }
 
 
 def informed(result: StableInfoResult) -> Report:
     """`stable info`."""
-    info = result.info
-    began = info.import_session
-    lines = text.facts(
-        (
-            ("Canister", fields.place(result)),
+    info, way = result.info, result.snapshot
+    lines = [("Canister", fields.place(result))]
+    if info is not None:
+        began = info.import_session
+        lines += [
             ("Methods", _methods(info, result.protocol)),
             ("Version", fields.or_unknown(info.canister_version)),
             (
@@ -55,17 +57,47 @@ def informed(result: StableInfoResult) -> Report:
                 if began is None
                 else f"of {began.stream}, in progress or waiting for an upgrade",
             ),
-        )
-    )
-    rows = [(each.name, _kind(each), text.size(each.size)) for each in info.streams]
+        ]
+    elif way is not None:
+        lines.append(("Methods", "none were found, so --via snapshot is the way"))
+    if way is not None:
+        lines.append(("Snapshot", _snapshot_way(way)))
+    rows = [] if info is None else [(e.name, _kind(e), text.size(e.size)) for e in info.streams]
+    table = text.table(("STREAM", "KIND", "SIZE"), rows) if rows else ()
     data: dict[str, Json] = {
         **fields.where(result),
         "protocol": result.protocol.value,
-        "kit": info.kit,
-        "canister_version": info.canister_version,
-        "streams": [_stream_fields(each) for each in info.streams],
-        "max_read": info.max_read,
-        "max_write": info.max_write,
+        **_info_fields(info),
+        "snapshot": None
+        if way is None
+        else {
+            "stable_memory_bytes": way.size,
+            "outage": span_fields(way.outage),
+            "snapshots": [fields.snapshot_fields(each) for each in way.snapshots],
+            "cost": fields.count(way.cycles),
+        },
+    }
+    return fields.done(data, (*text.facts(lines), *table), told=(result.warnings,))
+
+
+def _snapshot_way(way: SnapshotWay) -> str:
+    told = []
+    if way.outage is not None:
+        told.append(f"{text.size(way.size)}; {span(way.outage)} of outage on mainnet (estimate)")
+    if way.snapshots:
+        there = text.counted(len(way.snapshots), "snapshot")
+        told.append(f"{there} that can be read without one")
+    return "; ".join(told) or "none is there, and we may take none"
+
+
+def _info_fields(info: EndpointsInfo | None) -> dict[str, Json]:
+    began = None if info is None else info.import_session
+    return {
+        "kit": None if info is None else info.kit,
+        "canister_version": None if info is None else info.canister_version,
+        "streams": [] if info is None else [_stream_fields(each) for each in info.streams],
+        "max_read": None if info is None else info.max_read,
+        "max_write": None if info is None else info.max_write,
         "import_session": None
         if began is None
         else {
@@ -76,8 +108,6 @@ def informed(result: StableInfoResult) -> Report:
             "hashes_known": began.hashes_known,
         },
     }
-    lines = (*lines, *text.table(("STREAM", "KIND", "SIZE"), rows))
-    return fields.done(data, lines, told=(result.warnings,))
 
 
 def export_plan(plan: StableExportPlan) -> Report:
@@ -101,7 +131,7 @@ def exported(result: StableExportResult) -> Report:
             ("Read by", f"{_READS[plan.reads]}; {plan.reason}"),
             ("Moved", moved),
             ("Saved", _saved(tally)),
-            *_proof_facts(sidecar),
+            *proof_facts(sidecar),
             ("Rounds", str(report.rounds)),
             ("Retries", str(tally.retries)),
         )
@@ -110,7 +140,7 @@ def exported(result: StableExportResult) -> Report:
         **fields.where(plan),
         "dry_run": False,
         "plan": _export_fields(plan),
-        **_sidecar_fields(sidecar),
+        **sidecar_fields(sidecar),
         **place_fields(plan.place),
         **stored_fields(result.stored),
         "rounds": report.rounds,
@@ -120,7 +150,7 @@ def exported(result: StableExportResult) -> Report:
         "copied_bytes": tally.copied_bytes,
         "zero_bytes": tally.zero_bytes,
         "calls": tally.calls,
-        **_pace(tally.moved_bytes, tally.seconds, tally.retries, tally.window),
+        **pace(tally.moved_bytes, tally.seconds, tally.retries, tally.window),
     }
     return fields.done(
         data, lines, incomplete=result.incomplete, told=(plan.warnings, result.warnings)
@@ -134,7 +164,7 @@ def verified(result: StableVerifyResult) -> Report:
         ("File", str(result.paths.data)),
         ("Canister", sidecar.identity.canister_id),
         ("Stream", f"{sidecar.identity.stream}, {text.size(sidecar.hashes.size)}"),
-        *_proof_facts(sidecar),
+        *proof_facts(sidecar),
         ("Whole", "no" if result.problems else f"yes: {sidecar.hashes.count} hashes compared"),
     ]
     if live is not None:
@@ -146,7 +176,7 @@ def verified(result: StableVerifyResult) -> Report:
     errors += [IncompleteError(each) for each in result.incomplete]
     data: dict[str, Json] = {
         "file": str(result.paths.data),
-        **_sidecar_fields(sidecar),
+        **sidecar_fields(sidecar),
         "canister_id": sidecar.identity.canister_id,
         "network_id": sidecar.identity.network_id,
         "whole": not result.problems,
@@ -207,7 +237,7 @@ def imported(result: StableImportResult) -> Report:
         "calls": report.calls,
         "hash_calls": report.hash_calls,
         "finish_calls": report.finish_calls,
-        **_pace(report.moved_bytes, report.seconds, report.retries, report.window),
+        **pace(report.moved_bytes, report.seconds, report.retries, report.window),
         "safety_snapshot": None if result.safety is None else fields.snapshot_fields(result.safety),
         "outage_seconds": round(result.outage_s, 3),
         "import_mode": result.import_mode,
@@ -304,7 +334,8 @@ def _stream_fields(stream: Stream) -> dict[str, Json]:
     }
 
 
-def _sidecar_fields(sidecar: Sidecar) -> dict[str, Json]:
+def sidecar_fields(sidecar: Sidecar) -> dict[str, Json]:
+    """What is known of a copy, as a script reads it."""
     versions = sidecar.versions
     return {
         "stream": sidecar.identity.stream,
@@ -325,14 +356,16 @@ def _live_fields(live: LiveComparison | None) -> Json:
     return {"same": live.same, "size_bytes": live.size, "differing_chunks": live.differing}
 
 
-def _proof_facts(sidecar: Sidecar) -> tuple[tuple[str, str], ...]:
+def proof_facts(sidecar: Sidecar) -> tuple[tuple[str, str], ...]:
+    """What proves a copy, as lines."""
     return (
         ("Certified", _CERTIFIED[sidecar.certified]),
         ("One moment", _MOMENTS[sidecar.moment]),
     )
 
 
-def _pace(moved: int, seconds: float, retries: int, window: int) -> dict[str, Json]:
+def pace(moved: int, seconds: float, retries: int, window: int) -> dict[str, Json]:
+    """How fast something was moved, as a script reads it."""
     return {
         "seconds": round(seconds, 3),
         "bytes_per_second": round(moved / seconds) if seconds > 0 else None,

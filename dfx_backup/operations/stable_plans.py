@@ -42,15 +42,44 @@ class Methods:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotWay:
+    """What can be read through a snapshot.
+
+    Attributes:
+        size: of the stable memory now, in bytes, or None when we may not see it.
+        outage: seconds for which a new snapshot stops the canister, or None: we may take none.
+        snapshots: those that exist, and can be read without an outage.
+        cycles: what reading costs the canister (estimate), or None.
+    """
+
+    size: int | None
+    outage: Span | None
+    snapshots: tuple[CanisterSnapshot, ...]
+    cycles: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StableInfoResult:
-    """What `stable info` found."""
+    """What `stable info` found.
+
+    Attributes:
+        canister: the canister.
+        network: the network it lives on.
+        network_id: that network's identity.
+        driver: the tool and its version.
+        protocol: whose methods were asked.
+        info: what the canister's methods offer; None when it has none, or they were not asked.
+        snapshot: what a snapshot offers; None when we may have none, or it was not asked for.
+        warnings: one sentence for each thing to know.
+    """
 
     canister: CanisterRef
     network: Network
     network_id: NetworkId
     driver: str
     protocol: StableProtocol
-    info: EndpointsInfo
+    info: EndpointsInfo | None
+    snapshot: SnapshotWay | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -14,7 +14,7 @@ from dfx_backup.operations.stable_plans import (
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.transfer.stable_check import damaged_chunks
 from dfx_backup.transfer.stable_hashes import certified_hashes
-from dfx_backup.transfer.stable_sidecar import Certified, Moment, Sidecar
+from dfx_backup.transfer.stable_sidecar import SNAPSHOT_PROTOCOL, Certified, Moment, Sidecar
 from dfx_backup.transfer.terms import DEFAULT_WINDOW, TransferProgress
 
 
@@ -42,7 +42,7 @@ def verify(
             )
             live = None
             if target is not None:
-                live = _compare(run, interrupts, target, sidecar, progress)
+                live = compare(run, interrupts, target, sidecar, progress)
     return StableVerifyResult(
         paths=paths,
         sidecar=sidecar,
@@ -52,17 +52,25 @@ def verify(
     )
 
 
-def _compare(
+def compare(
     run: Runtime,
     interrupts: Interrupts,
     target: Target,
     sidecar: Sidecar,
     progress: TransferProgress,
 ) -> LiveComparison:
+    """Ask the canister for its hashes, which it pays for, and compare them.
+
+    Raises:
+        RefusedError: the target is not the canister of the export.
+        UsageError: the methods of the export tell no hashes.
+        InterruptedRunError: a signal has come.
+        EndpointError, NetworkError: as the canister or the network tells it.
+    """
     identity, known = sidecar.identity, sidecar.hashes
     if (identity.network_id, identity.canister_id) != (target.network_id, target.canister_id):
         raise RefusedError(f"the export is of {identity.canister_id} on another network")
-    if identity.protocol != StableProtocol.BACKUP:
+    if identity.protocol not in (StableProtocol.BACKUP, SNAPSHOT_PROTOCOL):
         raise UsageError(f"methods of {identity.protocol} tell no hashes to compare with")
     progress.step("asking for certified hashes")
     found = certified_hashes(
