@@ -1,14 +1,18 @@
 """The judges: programs that nobody here wrote. Without one a test is skipped, in CI it fails."""
 
+import json
 import os
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from dfx_backup.replica.server import ReplicaServer
+from scripts.release import layout, sources
 
 JUDGES = Path(__file__).parent / "judges"
 CHAT_WASM = Path(__file__).parent.parent.parent / "examples" / "chat" / "chat.wasm"
@@ -16,9 +20,13 @@ CHAT_WASM = Path(__file__).parent.parent.parent / "examples" / "chat" / "chat.wa
 
 def need(path: Path | None, what: str) -> Path:
     """The judge's path; a skip that everybody sees, or a failure where judges are required."""
-    if path is not None and path.exists():
-        return path
-    message = f"{what} is not installed; `make judges` installs it"
+    if path is None or not path.exists():
+        skip(f"{what} is not installed; `make judges` installs it")
+    return path
+
+
+def skip(message: str) -> NoReturn:
+    """A skip that everybody sees, or a failure where judges are required."""
     if os.environ.get("DFX_BACKUP_REQUIRE_JUDGES"):
         pytest.fail(message)
     pytest.skip(message)
@@ -44,6 +52,27 @@ def moc() -> Path:
 def icp_binary() -> Path:
     package = JUDGES / "node_modules" / "@icp-sdk" / "icp-cli-linux-x64"
     return need(package / "bin" / "icp", "the icp binary")
+
+
+@pytest.fixture(scope="session")
+def release() -> layout.Release:
+    """What `make build` made of these very sources."""
+    if not layout.FIGURES.exists():
+        skip("there is no release; `make build` builds it")
+    if json.loads(layout.FIGURES.read_text())["built_from"] != sources.fingerprint():
+        skip("the release was built from other sources; `make build` builds it anew")
+    return layout.release()
+
+
+@pytest.fixture(scope="session")
+def unpacked(release: layout.Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in this machine's archive, as dfx unpacks it."""
+    place = tmp_path_factory.mktemp("archive")
+    with tarfile.open(release.archive(layout.this_machine())) as tar:
+        tar.extractall(place, filter="data")
+    (folder,) = place.iterdir()
+    (folder / "backup").chmod(0o500)
+    return folder
 
 
 @pytest.fixture(params=[False, True], ids=["root-only", "delegated"])
