@@ -3,6 +3,7 @@
 Operations are imported by the command that runs: `--help` of another one must not wait for them.
 """
 
+import enum
 import re
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,13 @@ CanisterOption = Annotated[
 ]
 
 
+class KindChoice(enum.StrEnum):
+    """What was backed up."""
+
+    SNAPSHOT = "snapshot"
+    STABLE = "stable"
+
+
 def register(group: typer.Typer) -> None:
     """Put the commands into the tree."""
     repository_command(group, "list")(list_)
@@ -52,6 +60,10 @@ def list_(
         list[str] | None,
         typer.Option("--tag", metavar="TAG", help="Only backups with this tag; several: all."),
     ] = None,
+    kind: Annotated[
+        KindChoice | None,
+        typer.Option("--kind", help="Only whole canisters, or only streams of memory."),
+    ] = None,
     max_age: Annotated[
         str | None,
         typer.Option(
@@ -70,6 +82,7 @@ def list_(
         canister=canister,
         tags=tuple(tag or ()),
         network=run.shared.network,
+        kind=None if kind is None else kind.value,
         max_age_s=None if max_age is None else _seconds(max_age),
     )
     with opened(run, choice) as repository:
@@ -149,7 +162,7 @@ def export(
         str, typer.Argument(metavar="DIR", help="A folder that is new.", show_default=False)
     ],
 ) -> Report:
-    """Write a backup into a folder that dfx and icp can upload."""
+    """Write a backup into a folder: what dfx and icp upload, or a stream's files."""
     from dfx_backup.cli import backup_view as view
     from dfx_backup.cli.repository_access import opened
     from dfx_backup.operations.backup_export import export_backup

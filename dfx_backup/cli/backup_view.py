@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _MOST_RANGES = 1000
 """Ranges of a file that JSON lists; the rest are counted."""
 _SHOWN_RANGES = 5
+_OF_WHOLE_CANISTERS = ("Outage", "Balance", "Module", "Controllers")
 _SHADES = " .:+#"
 """From nothing changed to everything."""
 
@@ -29,6 +30,8 @@ def backup_fields(backup: "Backup") -> dict[str, Json]:
         "backup_id": backup.backup_id,
         "set_id": backup.set_id,
         "set_lacks": list(backup.set_lacks),
+        "kind": backup.kind,
+        "stream": backup.stream,
         "restic_id": backup.snapshot.snapshot_id,
         "canister_id": backup.canister_id,
         "canister_name": backup.canister_name,
@@ -81,7 +84,6 @@ def shown(backup: "Backup") -> Report:
     data = {
         **backup_fields(backup),
         "snapshot_id": identity.snapshot_id or None,
-        "kind": details.kind,
         "subnet_id": details.subnet_id,
         "canister_version": details.canister_version,
         "module_hash": details.module_hash,
@@ -95,6 +97,7 @@ def shown(backup: "Backup") -> Report:
         else text.rfc3339(int(details.certificate_time) * 10**9),
         "settings": None if details.settings is None else settings_to_json(details.settings),
         "candid": dict(details.candid),
+        "stable": None if details.stable is None else details.stable.to_json(),
         "files": _files_fields(backup.record.files),
         "notes": [
             {"kind": note.kind.value, "level": note.level, "made_at": _moment(note.time)}
@@ -230,7 +233,7 @@ def _row(backup: "Backup") -> tuple[str, ...]:
     return (
         backup.backup_id[:8],
         text.moment(int(backup.time) * 10**9),
-        f"{backup.canister_name or backup.canister_id} on {backup.network_name}",
+        f"{backup.subject} on {backup.network_name}",
         text.size(None if details is None else details.raw_bytes),
         text.size(None if details is None else details.new_bytes),
         text.size(None if details is None else details.stored_bytes),
@@ -261,6 +264,15 @@ def _facts(backup: "Backup", details: BackupDetails) -> Sequence[tuple[str, str]
         ("Made by", " through ".join(filter(None, (_tool(backup), details.driver)))),
         ("restic", backup.snapshot.snapshot_id[:8]),
     ]
+    if details.stable is not None:
+        stable = details.stable
+        found[2:2] = [
+            ("Stream", f"{stable.stream}, {text.size(stable.size)}"),
+            ("Read from", f"{stable.kit}, protocol {stable.protocol}"),
+            ("Certified", stable.certified.value),
+            ("One moment", stable.moment.value),
+        ]
+        found = [each for each in found if each[0] not in _OF_WHOLE_CANISTERS]
     if backup.set_id:
         lacks = f"; it lacks {', '.join(backup.set_lacks)}" if backup.set_lacks else ""
         found.append(("Set", f"{backup.set_id}{lacks}"))

@@ -13,6 +13,7 @@ from dfx_backup.cli.backup import TOOL
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.repository_options import RepositoryChoice, repository_command
 from dfx_backup.cli.session import Run, require_command
+from dfx_backup.cli.transfer_progress import TransferView
 from dfx_backup.errors import BackupError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from dfx_backup.operations.backups import Backup
     from dfx_backup.operations.runbook import Place
     from dfx_backup.project.discover import Project
+    from dfx_backup.repository.repository import Repository
 
 NewPasswordFileOption = Annotated[
     str | None,
@@ -117,7 +119,8 @@ def verify(
         ),
     ] = None,
     live: Annotated[
-        bool, typer.Option("--live", help="Compare with the canister: module and settings.")
+        bool,
+        typer.Option("--live", help="Compare with the canister: module, settings, stream."),
     ] = False,
 ) -> Report:
     """Check that the repository is whole and its data what was written."""
@@ -133,8 +136,9 @@ def verify(
         subset=None if read_data_subset is None else PackSubset.parse(read_data_subset),
         tool=TOOL,
     )
-    found = verify_backups(access(run, choice).open(), options, progress=run.view)
-    compared, errors = _compare(run, found, all_=bool(backup)) if live else ([], [])
+    repository = access(run, choice).open()
+    found = verify_backups(repository, options, progress=run.view)
+    compared, errors = _compare(run, repository, found, all_=bool(backup)) if live else ([], [])
     return view.verified(found, compared, errors)
 
 
@@ -237,17 +241,24 @@ def _places(run: Run, project: "Project") -> "tuple[Place, ...]":
 
 
 def _compare(
-    run: Run, found: "Verification", *, all_: bool
+    run: Run, repository: "Repository", found: "Verification", *, all_: bool
 ) -> "tuple[list[LiveComparison], list[BackupError]]":
-    """Compare backups that were named, else the newest one of each canister."""
+    """Compare backups that were named, else the newest one of each whole canister.
+
+    Hashes of a stream cost the canister cycles: only who names its backup asks for them.
+    """
     from dfx_backup.operations.backup_verify import compare_live
-    from dfx_backup.operations.backups import group
+    from dfx_backup.operations.backups import owner
+    from dfx_backup.operations.stable_live import compare_stream
+    from dfx_backup.transfer.backup_details import KIND_STABLE
 
     damaged = {each.backup_id for each in found.damaged}
     readable = [
         each for each in found.backups if each.record is not None and each.backup_id not in damaged
     ]
-    chosen = readable if all_ else list({group(each): each for each in readable}.values())
+    whole = [each for each in readable if each.kind != KIND_STABLE]
+    chosen = readable if all_ else list({owner(each): each for each in whole}.values())
+    progress = TransferView(run.view, run.surroundings.clock.monotonic)
     compared: list[LiveComparison] = []
     errors: list[BackupError] = []
     for backup in chosen:
@@ -255,7 +266,11 @@ def _compare(
             target = _on_network(run, backup).connector.canister(
                 _on_network(run, backup), backup.canister_id, changes=False
             )
-            compared.append(compare_live(backup, target))
+            if backup.kind == KIND_STABLE:
+                one = compare_stream(run.runtime, repository, backup, target, progress)
+            else:
+                one = compare_live(backup, target)
+            compared.append(one)
         except BackupError as error:
             errors.append(error)
     return compared, errors

@@ -252,7 +252,7 @@ def _forget_lines(plan: ForgetPlan) -> tuple[str, ...]:
 
 
 def _row(backup: Backup) -> tuple[str, str, str]:
-    name = f"{backup.canister_name or backup.canister_id} on {backup.network_name}"
+    name = f"{backup.subject} on {backup.network_name}"
     return backup.backup_id[:_SHORT], text.moment(int(backup.time) * 10**9), name
 
 

@@ -217,8 +217,9 @@ class _Work:
 
     def _target(self, backup: "Backup", to: str | None) -> "tuple[Target, Run]":
         """Where it goes: its own canister on its own network, unless something else was named."""
-        from dfx_backup.operations.backup_restore_plan import require_own
+        from dfx_backup.operations.backup_restore_plan import require_own, require_whole_canister
 
+        require_whole_canister(backup)
         if backup.problem is not None:
             raise backup.problem
         given = self._run.shared.network

@@ -9,6 +9,7 @@ from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY, network_id
 from dfx_backup.model import CanisterId, Consistency, NetworkId, SnapshotId
 from dfx_backup.operations.backup_files import commit_backup, is_ours_only, write_folder
 from dfx_backup.operations.backups import Backups, check_tags
+from dfx_backup.operations.stable_folder import import_stream_folder, stream_record
 from dfx_backup.progress import Progress
 from dfx_backup.repository.repository import Repository
 from dfx_backup.transfer.backup_details import BackupDetails
@@ -84,6 +85,9 @@ def import_folder(
         StoreError: the repository can't be written.
     """
     tags = check_tags(options.tags)
+    stream = stream_record(options.folder)
+    if stream is not None:
+        return _import_stream(repository, stream, options, progress)
     contents = open_folder(options.folder)
     if contents.problems or contents.metadata is None:
         raise DamageError(
@@ -112,6 +116,20 @@ def import_folder(
     )
 
 
+def _import_stream(
+    repository: Repository, stream: BackupRecord, options: ImportOptions, progress: Progress
+) -> ImportResult:
+    """As `import_folder`, of a backup of a stream."""
+    _refuse_other(stream.identity, options)
+    assert stream.backup is not None  # or it would be no backup
+    _refuse_known(repository, stream.backup.backup_id)
+    progress.step(f"importing {options.folder}")
+    record, commit = import_stream_folder(repository, stream, options)
+    return ImportResult(
+        record=record, kind=FolderKind.OURS, restic_id=commit.snapshot_id, warnings=()
+    )
+
+
 def _identity(contents: Contents, options: ImportOptions, *, now: float) -> BackupIdentity:
     """Whose snapshot it is; the folder's word and the user's must agree."""
     owner = options.owner
@@ -129,6 +147,17 @@ def _identity(contents: Contents, options: ImportOptions, *, now: float) -> Back
             created_at=now,
         )
     told = contents.record.identity
+    _refuse_other(told, options)
+    return replace(told, tool=options.tool)
+
+
+def _refuse_other(told: BackupIdentity, options: ImportOptions) -> None:
+    """Refuse a folder of another canister than the one that was named.
+
+    Raises:
+        RefusedError: it is.
+    """
+    owner = options.owner
     if owner is not None and (told.canister_id, told.network_id) != (
         owner.canister_id,
         owner.network_id,
@@ -138,7 +167,6 @@ def _identity(contents: Contents, options: ImportOptions, *, now: float) -> Back
             f" {told.network_id[:16]}, not of {owner.canister_id} on {owner.network_name}",
             hint="Leave `--canister` out: the folder tells whose it is.",
         )
-    return replace(told, tool=options.tool)
 
 
 def _details(

@@ -15,6 +15,7 @@ from dfx_backup.operations.restore_plans import RestoreOptions, RestorePlan
 from dfx_backup.operations.setting_changes import plan_settings
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.operations.transfer_plans import SnapshotUploadPlan
+from dfx_backup.transfer.backup_details import KIND_SNAPSHOT
 from dfx_backup.transfer.upload_plan import UploadPlan
 from dfx_backup.transfer.upload_state import remembered
 
@@ -46,6 +47,20 @@ def require_own(backup: Backup, target: Target) -> None:
             f" another ({target.network_id[:16]}, not {(backup.network_id or '')[:16]})",
             hint="a local network that was reset is another one; --network names the network to"
             " restore to nevertheless",
+        )
+
+
+def require_whole_canister(backup: Backup) -> None:
+    """Refuse what a restore can't put back.
+
+    Raises:
+        UsageError: it is a backup of a stream.
+    """
+    if backup.kind != KIND_SNAPSHOT:
+        raise UsageError(
+            f"{backup} holds a stream of the canister's memory, not the whole canister",
+            hint=f"`stable import {backup.canister_id} --backup {backup.backup_id[:8]}` puts it"
+            " back",
         )
 
 

@@ -90,6 +90,12 @@ class Backup:
         return path_of(self.snapshot)[1]
 
     @property
+    def subject(self) -> str:
+        """What it is a backup of, for people: a canister, or a stream of one."""
+        canister = self.canister_name or self.canister_id
+        return canister if self.stream is None else f"{self.stream} of {canister}"
+
+    @property
     def canister_name(self) -> str | None:
         """The canister's name in the project, when it was known."""
         return None if self.details is None else self.details.canister_name
@@ -158,8 +164,7 @@ class Backup:
         )
 
     def __str__(self) -> str:
-        told = f"{self.stream} of " if self.stream is not None else ""
-        return f"backup {self.backup_id[:8]} of {told}{self.canister_name or self.canister_id}"
+        return f"backup {self.backup_id[:8]} of {self.subject}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

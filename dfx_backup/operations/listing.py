@@ -103,8 +103,8 @@ def _too_old(found: Sequence[Backup], kind: str, limit: float, *, now: float) ->
     for each in found:
         # A canister of which there are only streams has no backup that counts.
         key = group(each) if kind != KIND_SNAPSHOT else owner(each)
-        stream = f" ({each.stream})" if each.stream and kind != KIND_SNAPSHOT else ""
-        names[key] = f"{each.canister_name or each.canister_id}{stream}"
+        whole = each.canister_name or str(each.canister_id)
+        names[key] = whole if kind == KIND_SNAPSHOT else each.subject
         newest.setdefault(key, None)
         if each.is_good and each.kind == kind:
             newest[key] = each
