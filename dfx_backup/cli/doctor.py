@@ -26,7 +26,7 @@ def examine(
         ),
     ] = None,
 ) -> Report:
-    """Report what works here, and what does not; change nothing."""
+    """Report what works here, and what does not."""
     from dfx_backup.cli import doctor_view as view
     from dfx_backup.cli.doctor_checks import with_repository
     from dfx_backup.operations.doctor import doctor

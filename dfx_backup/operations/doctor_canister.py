@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from dfx_backup.errors import RefusedError
 from dfx_backup.ic.canister_settings import Audience
+from dfx_backup.ic.principal import ANONYMOUS
 from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY, network_id
 from dfx_backup.model import MAX_SNAPSHOTS, CanisterStatus, RunState, SnapshotId
 from dfx_backup.operations import cycles
@@ -31,6 +32,7 @@ ENOUGH_DAYS = 30
 """With fewer days until a canister freezes somebody should know."""
 _MANY_DAYS = 3650
 
+_ANYBODY = ANONYMOUS.to_text()
 _MAINNET = network_id(MAINNET_ROOT_KEY)
 
 
@@ -76,6 +78,12 @@ def _controller(target: Target, status: CanisterStatus) -> Finding:
     others = [each for each in status.controllers if each != target.principal]
     if not status.controllers:
         return fine(Topic.CONTROLLER, "status can be read", about=about)
+    if _ANYBODY in status.controllers:
+        told = "the anonymous principal is a controller: anybody can do everything with it"
+        advice = f"remove {_ANYBODY} from its controllers"
+        if target.network_id == _MAINNET:
+            return failure(Topic.CONTROLLER, told, advice, about=about)
+        return doubt(Topic.CONTROLLER, told, advice, about=about)
     if others:
         return fine(
             Topic.CONTROLLER, f"we are one of {len(status.controllers)} controllers", about=about

@@ -17,6 +17,7 @@ NAME: Final = "backup"
 """What our extension is called."""
 
 _TEXTS: Final = ("name", "version", "homepage", "summary")
+_OPTIONAL_TEXTS: Final = ("authors", "description", "download_url_template")
 _FIELDS: Final = frozenset(
     {
         *_TEXTS,
@@ -125,9 +126,18 @@ def _problems(content: object) -> Iterator[str]:
             yield f"`{name}` is missing, or no text"
     if not _SEMVER.fullmatch(str(content.get("version"))):
         yield f"`version` is {content.get('version')!r}, which is no version"
-    if not isinstance(content.get("categories"), list):
-        yield "`categories` is missing, or no list"
+    if not _is_texts(content.get("categories")):
+        yield "`categories` is missing, or no list of texts"
+    if not _is_texts(content.get("keywords") or []):
+        yield "`keywords` is no list of texts"
+    for name in _OPTIONAL_TEXTS:
+        if not isinstance(content.get(name) or "", str):
+            yield f"`{name}` is no text"
     yield from _commands(content.get("subcommands"), "")
+
+
+def _is_texts(told: object) -> bool:
+    return isinstance(told, list) and all(isinstance(each, str) for each in told)
 
 
 def _commands(commands: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - JSON
@@ -142,9 +152,20 @@ def _commands(commands: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - JSON
             yield f"subcommand `{where}` is no object"
             continue
         yield from _strangers(command, _COMMAND_FIELDS, f"subcommand `{where}`")
-        for argument, about in (command.get("args") or {}).items():
-            yield from _argument(about, f"argument `{argument}` of `{where}`")
+        if not isinstance(command.get("about") or "", str):
+            yield f"`about` of `{where}` is no text"
+        yield from _arguments(command.get("args"), where)
         yield from _commands(command.get("subcommands"), where)
+
+
+def _arguments(told: Any, where: str) -> Iterator[str]:  # noqa: ANN401 - JSON
+    if told is None:
+        return
+    if not isinstance(told, dict):
+        yield f"`args` of `{where}` is no object"
+        return
+    for name, about in told.items():
+        yield from _argument(about, f"argument `{name}` of `{where}`")
 
 
 def _argument(told: Any, where: str) -> Iterator[str]:  # noqa: ANN401 - JSON
@@ -154,8 +175,15 @@ def _argument(told: Any, where: str) -> Iterator[str]:  # noqa: ANN401 - JSON
     yield from _strangers(told, _ARG_FIELDS, where)
     if not isinstance(told.get("about"), str):
         yield f"{where} is missing its description, `about`"
+    short, long = told.get("short"), told.get("long")
+    if short is not None and not (isinstance(short, str) and len(short) == 1):
+        yield f"the short name of {where} is no single letter"
+    if not isinstance(long or "", str):
+        yield f"the long name of {where} is no text"
+    if not isinstance(told.get("multiple", False), bool):
+        yield f"`multiple` of {where} is neither true nor false"
     values = told.get("values", 1)
-    number = isinstance(values, int) and not isinstance(values, bool)
+    number = isinstance(values, int) and not isinstance(values, bool) and values >= 0
     if not number and values != "unlimited" and not _RANGE.fullmatch(str(values)):
         yield f"{where} takes {values!r} values, which dfx does not know"
 

@@ -4,18 +4,19 @@ anybody = Anybody(methods={"stable_read": b"DIDL\\0\\0"})
 checks = healthy(targets=lambda: (target,), view=lambda _behind: anybody)
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dfx_backup.errors import NetworkError
 from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY, network_id
-from dfx_backup.model import CanisterId, DriverName, NetworkId
+from dfx_backup.model import CanisterId, CanisterStatus, DriverName, NetworkId
 from dfx_backup.operations.doctor import Checks
 from dfx_backup.operations.doctor_identity import KeyPlace
 from dfx_backup.operations.doctor_machine import Clocks
 from dfx_backup.operations.doctor_tools import Here
-from tests.fakes.memory_management import reject
+from dfx_backup.operations.target import Target
+from tests.fakes.memory_management import ALICE, reject
 
 NOW = 1_800_000_000.0
 MAINNET = network_id(MAINNET_ROOT_KEY)
@@ -60,6 +61,32 @@ class Anybody:
         if isinstance(found, NetworkError):
             raise found
         return found
+
+
+SOMEBODY = "rdmx6-jaaaa-aaaaa-aaadq-cai"
+
+
+class NamedDriver:
+    """A driver whose canisters are controlled by somebody, not by anybody.
+
+    The subnet in memory knows one caller, the anonymous one.
+    """
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def status(self, canister: CanisterId) -> CanisterStatus:
+        told = self._driver.status(canister)
+        names = tuple(SOMEBODY if each == ALICE else each for each in told.controllers)
+        return replace(told, controllers=names)
+
+
+def named(target: Target) -> Target:
+    """The same canister, controlled by somebody."""
+    return replace(target, driver=NamedDriver(target.driver), principal=SOMEBODY)  # type: ignore[arg-type] # as a driver
 
 
 def healthy(**changed: Any) -> Checks:

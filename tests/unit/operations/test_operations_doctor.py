@@ -24,7 +24,7 @@ from dfx_backup.operations.locks import canister_lock, is_held, lock_path
 from dfx_backup.operations.plans import CreateOptions
 from dfx_backup.operations.preflight import new_entry, survey
 from dfx_backup.operations.snapshot_create import create
-from tests.fakes.healthy import healthy
+from tests.fakes.healthy import healthy, named
 from tests.fakes.memory_management import How
 from tests.fakes.memory_transfer import MemoryTransfer
 from tests.fakes.operations_world import KilledError, World
@@ -36,7 +36,7 @@ def fails(error: BackupError) -> str:
 
 def look(world: World, **changed: object) -> DoctorResult:
     management = MemoryTransfer(world.subnet)
-    target = replace(world.target, direct=Direct(calls=management, slices=management))
+    target = replace(named(world.target), direct=Direct(calls=management, slices=management))
     values: dict[str, object] = {"targets": lambda: (target,), "journaled": lambda _: target}
     return doctor(world.run, healthy(**(values | changed)))
 

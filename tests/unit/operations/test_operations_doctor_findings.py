@@ -42,7 +42,7 @@ from dfx_backup.operations.preflight import new_entry, survey
 from dfx_backup.operations.repository_access import Access, Location
 from dfx_backup.operations.unfinished import UnfinishedBackups
 from dfx_backup.repository.local import LocalStore
-from tests.fakes.healthy import HERE, MAINNET, NOW, Anybody, healthy
+from tests.fakes.healthy import HERE, MAINNET, NOW, Anybody, healthy, named
 from tests.fakes.memory_management import How, reject
 from tests.fakes.memory_transfer import MemoryTransfer
 from tests.fakes.operations_world import World
@@ -71,7 +71,7 @@ class Patient:
         self.anybody = Anybody()
         self.management = MemoryTransfer(world.subnet)
         direct = Direct(calls=self.management, slices=self.management)
-        self.target = replace(world.target, direct=direct)
+        self.target = replace(named(world.target), direct=direct)
 
     def look(self) -> tuple[Finding, ...]:
         values = {
@@ -691,6 +691,17 @@ def controller_alone(patient: Patient) -> None:
 
 @case(Topic.CONTROLLER, WARN, "who loses its key", "second controller")
 def controller_alone_on_mainnet(patient: Patient) -> None:
+    patient.target = replace(patient.target, network_id=MAINNET)
+
+
+@case(Topic.CONTROLLER, WARN, "anybody can do everything", "remove 2vxsx-fae")
+def controller_is_anybody(patient: Patient) -> None:
+    patient.target = replace(patient.target, driver=patient.world.driver, principal=None)
+
+
+@case(Topic.CONTROLLER, FAIL, "anybody can do everything", code=60)
+def controller_is_anybody_on_mainnet(patient: Patient) -> None:
+    controller_is_anybody(patient)
     patient.target = replace(patient.target, network_id=MAINNET)
 
 
