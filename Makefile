@@ -59,7 +59,9 @@ judges:
 
 # dfx's own code for extensions, and clap's: a few minutes of cargo, once.
 judge-dfx:
-	cargo build --quiet --locked --jobs 2 --manifest-path tests/e2e/judges/dfx-core/Cargo.toml
+	for crate in dfx-core clap-oldest; do \
+	  cargo build --quiet --locked --jobs 2 --manifest-path tests/e2e/judges/$$crate/Cargo.toml || exit; \
+	done
 
 # New versions of everything that is pinned.
 lock: $(STAMP)

@@ -5,13 +5,13 @@ import random
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts.release import layout, serve
-from tests.fakes.dfx.judge import DfxCore, is_same
+from tests.fakes.dfx.judge import DfxCore, is_same, outcomes_in_oldest
 from tests.fakes.dfx.manifest import ManifestError, highest_version, parse
 from tests.fakes.dfx.rows import MANIFESTS, ROWS, outcome
 from tests.fakes.tree import leaves
@@ -29,16 +29,28 @@ def core(tmp_path: Path) -> DfxCore:
 
 # -- parsing --------------------------------------------------------------------------------------
 
+Clap = Callable[[str, list[list[str]]], list[str | tuple[str, ...]]]
+
+
+@pytest.fixture(params=["0.32.0", "0.23.0"])
+def clap(request: pytest.FixtureRequest, core: DfxCore) -> Clap:
+    """What clap makes of lines: that of the newest dfx, and that of the oldest supported one."""
+    oldest = request.param == "0.23.0"
+
+    def outcomes(name: str, lines: list[list[str]]) -> list[str | tuple[str, ...]]:
+        path = core.put_manifest(MANIFESTS[name])
+        return outcomes_in_oldest(path, lines) if oldest else core.outcomes(lines)
+
+    return outcomes
+
 
 @pytest.mark.parametrize("name", MANIFESTS)
-def test_clap_does_with_every_row_what_the_row_says(core: DfxCore, name: str) -> None:
-    core.put_manifest(MANIFESTS[name])
+def test_clap_does_with_every_row_what_the_row_says(clap: Clap, name: str) -> None:
     rows = [row for row in ROWS if row.manifest == name]
-    told = core.outcomes([row.argv for row in rows])
     wrong = [
-        (row.line, row.outcome, found)
-        for row, found in zip(rows, told, strict=True)
-        if not is_same(found, row.outcome)
+        (row.line, row.outcome, told)
+        for row, told in zip(rows, clap(name, [row.argv for row in rows]), strict=True)
+        if not is_same(told, row.outcome)
     ]
     assert rows
     assert wrong == []
@@ -57,15 +69,14 @@ LINES = 250
 @pytest.mark.parametrize("name", MANIFESTS)
 @pytest.mark.parametrize("seed", [1, pytest.param(range(2, 12), marks=pytest.mark.slow)], ids=str)
 def test_the_stand_in_does_with_any_line_what_clap_does(
-    core: DfxCore, name: str, seed: int | range
+    clap: Clap, name: str, seed: int | range
 ) -> None:
-    core.put_manifest(MANIFESTS[name])
     seeds = [seed] if isinstance(seed, int) else list(seed)
     chosen = random.Random(f"{name} {seeds}")
     lines = [line(chosen) for _ in range(LINES * len(seeds))]
     wrong = [
         (words, mine, told)
-        for words, told in zip(lines, core.outcomes(lines), strict=True)
+        for words, told in zip(lines, clap(name, lines), strict=True)
         for mine in [outcome(name, words)]
         if not is_same(told, mine)
     ]
@@ -279,11 +290,10 @@ def test_requirements_are_read_alike(
     assert (done.returncode == 0) is (highest_version(text, version) is not None), done.stderr
 
 
-def test_every_command_reaches_the_program_as_it_was_typed(core: DfxCore) -> None:
-    core.put_manifest(MANIFESTS["ours"])
+def test_every_command_reaches_the_program_as_it_was_typed(clap: Clap) -> None:
     lines = [
         ["backup", *words, *rest]
         for words in leaves()
         for rest in (["--help"], ["-h"], ["--json", "x"], ["x", "--", "-y"], ["--a=b", "--a", "-c"])
     ]
-    assert core.outcomes(lines) == [tuple(words[1:]) for words in lines]
+    assert clap("ours", lines) == [tuple(words[1:]) for words in lines]

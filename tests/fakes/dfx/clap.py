@@ -6,7 +6,7 @@ on its corners: a value that begins with a hyphen, what comes after it, and `--`
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +221,7 @@ class _Parser:
         for word in rest:
             below = command.find(word)
             if word == "help" and command.subcommands:
-                below = replace(command, name="help", about="Print this message or the help")
+                below = Command(name="help", about="Print this message or the help")
             if below is None:
                 raise UsageError(f"error: unrecognized subcommand '{word}'")
             words, command = (*words, word), below

@@ -16,15 +16,15 @@ import pytest
 
 from tests.fakes.dfx.rows import REPOSITORY
 
-CRATE = REPOSITORY / "tests" / "e2e" / "judges" / "dfx-core"
-_BINARY = CRATE / "target" / "debug" / "dfx"
+CRATES = REPOSITORY / "tests" / "e2e" / "judges"
 
 
-def judge() -> Path:
+def judge(crate: str = "dfx-core", name: str = "dfx") -> Path:
     """The program; a skip that everybody sees without it, or a failure where it is required."""
-    if _BINARY.exists():
-        return _BINARY
-    message = "the judge of extensions is not built; `make judge-dfx` builds it with cargo"
+    binary = CRATES / crate / "target" / "debug" / name
+    if binary.exists():
+        return binary
+    message = f"the judge {crate} is not built; `make judge-dfx` builds it with cargo"
     if os.environ.get("DFX_BACKUP_REQUIRE_JUDGES"):
         pytest.fail(message)
     pytest.skip(message)
@@ -78,6 +78,21 @@ class DfxCore:
         done = self.run("--judge-parse", stdin="".join(json.dumps(line) + "\n" for line in lines))
         assert done.returncode == 0, done.stderr
         return [_told(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def outcomes_in_oldest(manifest: Path, lines: list[list[str]]) -> list[str | tuple[str, ...]]:
+    """The same as `DfxCore.outcomes`, of dfx 0.23.0 and its clap, for one manifest."""
+    done = subprocess.run(
+        [str(judge("clap-oldest", "clap-oldest")), str(manifest)],
+        env={"PATH": "/usr/bin:/bin"},
+        input="".join(json.dumps(line) + "\n" for line in lines),
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [_told(json.loads(line)) for line in done.stdout.splitlines()]
 
 
 def _told(found: dict[str, Any]) -> str | tuple[str, ...]:

@@ -8,6 +8,9 @@
 
 mod commands;
 mod stages;
+mod manifests {
+    pub use dfx_core::extension::installed::InstalledExtensionManifests as Installed;
+}
 
 use anyhow::{Error, bail};
 use commands::{DfxCommand, ExtensionCommand, InstallOpts, RunOpts};

@@ -1,9 +1,9 @@
 //! The two parsing stages of dfx's `main.rs`.
 
 use crate::commands::{CliOpts, DfxCommand, ExtensionCommand};
+use crate::manifests::Installed;
 use anyhow::Error;
 use clap::{Command, CommandFactory, FromArgMatches};
-use dfx_core::extension::installed::InstalledExtensionManifests;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -17,10 +17,7 @@ pub enum Outcome {
     Parsed(Box<CliOpts>),
 }
 
-pub fn parse(
-    mut argv: Vec<OsString>,
-    installed: &InstalledExtensionManifests,
-) -> Result<Outcome, Error> {
+pub fn parse(mut argv: Vec<OsString>, installed: &Installed) -> Result<Outcome, Error> {
     let extensions = installed.as_clap_commands()?;
     if !extensions.is_empty() {
         let mut app = CliOpts::command_for_update().subcommands(&extensions);
@@ -51,7 +48,7 @@ pub fn parse(
 }
 
 /// One JSON object for each line of standard input.
-pub fn tell_all(installed: &InstalledExtensionManifests) -> Result<(), Error> {
+pub fn tell_all(installed: &Installed) -> Result<(), Error> {
     let mut stdout = std::io::stdout().lock();
     for line in std::io::stdin().lock().lines() {
         let words: Vec<String> = serde_json::from_str(&line?)?;
