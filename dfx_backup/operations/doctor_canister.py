@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dfx_backup.errors import RefusedError
+from dfx_backup.errors import RefusedError, RejectError
 from dfx_backup.ic.canister_settings import Audience
 from dfx_backup.ic.principal import ANONYMOUS
 from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY, network_id
@@ -32,6 +32,7 @@ ENOUGH_DAYS = 30
 """With fewer days until a canister freezes somebody should know."""
 _MANY_DAYS = 3650
 
+_OUT_OF_CYCLES = "IC0207"
 _ANYBODY = ANONYMOUS.to_text()
 _MAINNET = network_id(MAINNET_ROOT_KEY)
 
@@ -60,7 +61,9 @@ def look(run: Runtime, target: Target, *, keep: int = KEEP_ON_CHAIN) -> Look:
     found, trouble = catch(lambda: survey(target))
     if found is None:
         assert trouble is not None
-        return Look(findings=(failed(Topic.CONTROLLER, trouble, about=str(target)),), status=None)
+        frozen = isinstance(trouble, RejectError) and trouble.error_code == _OUT_OF_CYCLES
+        topic = Topic.CYCLES if frozen else Topic.CONTROLLER
+        return Look(findings=(failed(topic, trouble, about=str(target)),), status=None)
     status = found.status
     findings = (
         _controller(target, status),

@@ -805,6 +805,12 @@ def cycles_for_days(patient: Patient) -> None:
     patient.world.chat.cycles = 33 * 10**12 + 10**11
 
 
+@case(Topic.CYCLES, FAIL, "out of cycles", code=50)
+def cycles_gone(patient: Patient) -> None:
+    world, frozen = patient.world, reject(5, "IC0207", "the canister is out of cycles")
+    world.subnet.fail("canister_status", How.RAISE_BEFORE, error=frozen)
+
+
 @case(Topic.CYCLES, FAIL, "are missing for one more snapshot", "top-up", code=60)
 def cycles_few(patient: Patient) -> None:
     patient.world.chat.cycles = 5
