@@ -148,6 +148,20 @@ def two_backups(stage: Stage) -> None:
     assert stage.run("pin", "latest", *OPEN) == 0
 
 
+def stream_and_repository(stage: Stage) -> None:
+    empty_repository(stage)
+    stable.offered(stage)
+
+
+def stream_in_repository(stage: Stage) -> None:
+    """A backup of a stream, and a page that has changed since."""
+    stream_and_repository(stage)
+    assert stage.run(*stable.STORE, *OPEN) == 0
+    made = stage.endpoints
+    assert made is not None
+    made.touch("memory", 1_000_000, b"changed")
+
+
 def folder_of_dfx(stage: Stage) -> None:
     empty_repository(stage)
     stage.add("chat")
@@ -247,6 +261,17 @@ ENVELOPES = {
     ),
     "stable-verify-damaged": Case(
         argv=("stable", "verify", "--file", "copy"), prepare=stable.damaged, code=20
+    ),
+    "stable-export-repository": Case(argv=(*stable.STORE, *OPEN), prepare=stream_and_repository),
+    "stable-export-repository-delta": Case(
+        argv=(*stable.STORE, *OPEN), prepare=stream_in_repository
+    ),
+    "stable-import-backup": Case(
+        argv=(*stable.RESTORE, "--yes", *OPEN), prepare=stream_in_repository
+    ),
+    "show-stream": Case(argv=("show", "chat/memory@latest", *OPEN), prepare=stream_in_repository),
+    "restore-stream": Case(
+        argv=("restore", "chat/memory@latest", *OPEN), prepare=stream_in_repository, code=2
     ),
     "stable-import": Case(argv=(*stable.IMPORT, "--yes"), prepare=stable.exported),
     "stable-import-dry-run": Case(argv=(*stable.IMPORT, "--dry-run"), prepare=stable.exported),

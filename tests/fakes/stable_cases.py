@@ -7,6 +7,8 @@ from tests.fakes.stage import Stage
 
 MEMORY = random.Random(6).randbytes(2_500_000)
 EXPORT = ("stable", "export", "chat", "--stream", "memory", "--file", "copy", "--concurrency", "1")
+STORE = ("stable", "export", "chat", "--stream", "memory", "--tag", "x", "--concurrency", "1")
+RESTORE = ("stable", "import", "chat", "--backup", "latest", "--concurrency", "1")
 IMPORT = ("stable", "import", "chat", "--file", "copy", "--concurrency", "1")
 
 
