@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from dfx_backup.cli import context, crash, output, parent, version
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Connector, Session
-from dfx_backup.cli.tree import tree
+from dfx_backup.cli.tree import HELP_OPTIONS, tree
 from dfx_backup.errors import BackupError, IncompleteError, InterruptedRunError, UsageError
 from dfx_backup.operations.interrupts import SIGNALS
 
@@ -147,10 +147,14 @@ def _run(argv: list[str], session: Session) -> object:
     words, _ = _command_words(argv)
     for word in words:
         assert isinstance(command, TyperGroup)  # or it would have no word below it
-        above = typer.Context(command, info_name=name, parent=above, obj=session)
+        above = typer.Context(
+            command, info_name=name, parent=above, obj=session, help_option_names=HELP_OPTIONS
+        )
         name, command = word, command.commands[word]
     rest = argv[len(words) :]
-    with command.make_context(name, rest, parent=above, obj=session) as opened:
+    with command.make_context(
+        name, rest, parent=above, obj=session, help_option_names=HELP_OPTIONS
+    ) as opened:
         report: object = opened.command.invoke(opened)
         return report
 

@@ -31,6 +31,9 @@ MODULES: Final = {
 }
 """The first words of command lines, by the module of `cli` that registers them; in help's order."""
 
+HELP_OPTIONS: Final = ["-h", "--help"]
+"""On every command; dfx, whose users we have, knows both."""
+
 _MODULE_OF: Final = {word: module for module, words in MODULES.items() for word in words}
 
 

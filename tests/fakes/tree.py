@@ -8,7 +8,7 @@ from unittest import mock
 import typer
 from typer.core import TyperGroup
 
-from dfx_backup.cli.tree import tree
+from dfx_backup.cli.tree import HELP_OPTIONS, tree
 
 
 def commands() -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -32,6 +32,6 @@ def help_texts() -> dict[str, str]:
     with mock.patch.dict(os.environ, {"COLUMNS": "80"}):
         for words, command in commands():
             name = " ".join(("dfx-backup", *words))
-            context = typer.Context(command, info_name=name)
+            context = typer.Context(command, info_name=name, help_option_names=HELP_OPTIONS)
             texts[f"{'-'.join(words) or 'dfx-backup'}.txt"] = command.get_help(context) + "\n"
     return texts
