@@ -12,6 +12,7 @@ import pytest
 
 from scripts.release import layout, serve
 from tests.fakes.dfx.judge import DfxCore, is_same, outcomes_in_oldest
+from tests.fakes.dfx.lines import option_lines
 from tests.fakes.dfx.manifest import ManifestError, highest_version, parse
 from tests.fakes.dfx.rows import MANIFESTS, ROWS, outcome
 from tests.fakes.tree import leaves
@@ -297,3 +298,11 @@ def test_every_command_reaches_the_program_as_it_was_typed(clap: Clap) -> None:
         for rest in (["--help"], ["-h"], ["--json", "x"], ["x", "--", "-y"], ["--a=b", "--a", "-c"])
     ]
     assert clap("ours", lines) == [tuple(words[1:]) for words in lines]
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_every_option_gets_through_in_every_way_to_write_it(core: DfxCore, step: int) -> None:
+    core.put_manifest(MANIFESTS["ours"])
+    lines = list(option_lines())[::step]
+    told = core.outcomes(lines)
+    assert [line for line, each in zip(lines, told, strict=True) if each != tuple(line[1:])] == []
