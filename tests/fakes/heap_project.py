@@ -2,13 +2,17 @@
 
 with HeapProject.start(tmp_path) as project:
     project.send("put", "a", 1)
-    project.dump()                          # a forced upgrade: stable memory is an image of the heap
+    project.dump()  # a forced upgrade: stable memory is an image of the heap
     code, told = project.run("stable", "export", "note", "--via", "snapshot", "--file", "copy")
 """
 
+import hashlib
+from dataclasses import replace
 from typing import Any
 
 from dfx_backup.replica.candid import Codec
+from dfx_backup.transfer.chunk_table import ChunkTable
+from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths
 from tests.contract.replica_bench import identity
 from tests.fakes.stable_project import ROOT, StableProject
 
@@ -38,6 +42,24 @@ class HeapProject(StableProject):
         answer = self.server.replica.query(sender, self.snapshots.raw, "get", arg)
         [found] = self.app.decode_reply("get", answer)
         return next(iter(found), None) if isinstance(found, (list, tuple)) else found
+
+    @staticmethod
+    def broken(image: bytes) -> bytes:
+        """An image whose post_upgrade traps: its length is right, and its content is none."""
+        return image[:8] + bytes(len(image) - 8)
+
+    def replant(self, name: str, content: bytes) -> None:
+        """Make this the content of an export, with the hashes that belong to it."""
+        paths = StablePaths(base=self.folder / name)
+        paths.data.write_bytes(content)
+        sidecar = Sidecar.read(paths.sidecar)
+        assert sidecar is not None
+        table = ChunkTable(len(content), sidecar.hashes.chunk_size)
+        for index in range(table.count):
+            at = index * table.chunk_size
+            chunk = content[at : at + table.length(index)]
+            table.put(index, hashlib.sha256(chunk).digest())
+        paths.sidecar.write_bytes(replace(sidecar, hashes=table).to_json())
 
 
 def padded(module: bytes, size: int) -> bytes:

@@ -25,8 +25,8 @@ def server() -> Iterator[ReplicaServer]:
 @pytest.fixture
 def project(server: ReplicaServer, tmp_path: Path) -> Iterator[StableProject]:
     made = StableProject(server, tmp_path)
-    made.fill(0, 200, seed=1)
-    made.fill(300, 100, seed=2)  # with a hundred pages of zeros before
+    made.fill(0, 80, seed=1)
+    made.fill(180, 20, seed=2)  # with a hundred pages of zeros before
     yield made
     made.close()
 
@@ -188,7 +188,7 @@ class TestImport:
         ok(project, *EXPORT)
         wanted = copied(project)
         project.fill(30, 1, seed=5)
-        project.fill(400, 300, seed=6)  # a tail that was not there
+        project.fill(200, 60, seed=6)  # a tail that was not there
 
         data = ok(project, *IMPORT)
 
@@ -224,11 +224,11 @@ class TestImport:
     @pytest.mark.parametrize(
         ("method", "skip"),
         [
-            ("take_canister_snapshot", 0),
+            pytest.param("take_canister_snapshot", 0, marks=pytest.mark.slow),
             ("read_canister_snapshot_data", 0),
-            ("upload_canister_snapshot_metadata", 0),
+            pytest.param("upload_canister_snapshot_metadata", 0, marks=pytest.mark.slow),
             ("upload_canister_snapshot_data", 3),
-            ("take_canister_snapshot", 1),
+            pytest.param("take_canister_snapshot", 1, marks=pytest.mark.slow),
             ("load_canister_snapshot", 0),
         ],
     )
@@ -237,7 +237,7 @@ class TestImport:
     ) -> None:
         ok(project, *EXPORT)
         wanted = copied(project)
-        project.fill(0, 200, seed=8)
+        project.fill(0, 80, seed=8)
         before = taken(project)
         refuse(project, method, skip=skip)
         fails(project, 50, *IMPORT, "--concurrency", "1")
@@ -255,12 +255,16 @@ class TestImport:
 
     @pytest.mark.parametrize(
         "method",
-        ["upload_canister_snapshot_metadata", "load_canister_snapshot", "delete_canister_snapshot"],
+        [
+            "load_canister_snapshot",
+            pytest.param("upload_canister_snapshot_metadata", marks=pytest.mark.slow),
+            pytest.param("delete_canister_snapshot", marks=pytest.mark.slow),
+        ],
     )
     def test_lost_answers_change_nothing(self, project: StableProject, method: str) -> None:
         ok(project, *EXPORT)
         wanted = copied(project)
-        project.fill(0, 200, seed=8)
+        project.fill(0, 80, seed=8)
         project.server.faults.set(lost_reply={method: 1})
 
         ok(project, *IMPORT)
@@ -331,18 +335,11 @@ class TestImport:
             ("export", "--file", "copy", "--allow-stopped"),
             ("import", "--file", "copy", "--heap-from-stable"),
             ("import", "--file", "copy", "--new"),
-            ("import", "--via", "snapshot", "--file", "copy", "--module", "x.wasm"),
             ("import", "--via", "snapshot", "--file", "copy", "--stream", "ballast"),
             ("import", "--via", "snapshot", "--abort"),
-            (
-                *("import", "--via", "snapshot", "--file", "copy", "--heap-from-stable"),
-                "--skip-safety-snapshot",
-            ),
         ],
     )
     def test_words_that_contradict_each_other(
         self, project: StableProject, words: tuple[str, ...]
     ) -> None:
-        ok(project, *EXPORT)
-
         fails(project, 2, "stable", words[0], "note", *words[1:])
