@@ -1,5 +1,7 @@
 """One question before something is lost."""
 
+from contextlib import suppress
+
 from dfx_backup.cli import output, text
 from dfx_backup.cli.context import Surroundings
 from dfx_backup.errors import RefusedError
@@ -31,9 +33,12 @@ def confirm(
     stream = surroundings.stderr
     output.write(stream, [text.clean(line) for line in (*losses, *notes)])
     output.write(stream, [f"{text.clean(question)}? [y/N] "], end="")
+    answer = ""
     try:
-        answer = surroundings.stdin.readline()
-    except (OSError, UnicodeDecodeError):  # the terminal went away, or sent no text
-        answer = ""
+        with suppress(OSError, UnicodeDecodeError):  # the terminal went away, or sent no text
+            answer = surroundings.stdin.readline()
+    finally:
+        if not answer.endswith("\n"):  # Ctrl-C or Ctrl-D: what comes next begins a line
+            output.write(stream, [""])
     if answer.strip().lower() not in {"y", "yes"}:
         raise RefusedError("Nothing was done: the answer was not yes")

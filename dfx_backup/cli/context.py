@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TextIO
@@ -45,6 +46,18 @@ def _username() -> str:
         return str(os.getuid())
 
 
+def _ask_password(prompt: str) -> str:
+    """A line typed without echo; empty at the end of the input. The next output begins a line."""
+    try:
+        return getpass.getpass(prompt)
+    except (EOFError, KeyboardInterrupt) as end:
+        with suppress(OSError):
+            sys.stderr.write("\n")
+        if isinstance(end, KeyboardInterrupt):
+            raise
+        return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
     """What the process finds around it; tests build their own.
@@ -79,7 +92,7 @@ class Surroundings:
     stderr: TextIO
     clock: Clock = field(default_factory=SystemClock)
     random: Callable[[int], bytes] = os.urandom
-    ask_password: Callable[[str], str] = getpass.getpass
+    ask_password: Callable[[str], str] = _ask_password
     process_id: int = field(default_factory=os.getpid)
     hostname: str = field(default_factory=socket.gethostname)
     username: str = field(default_factory=_username)
