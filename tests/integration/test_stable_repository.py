@@ -68,9 +68,9 @@ def test_a_backup_is_the_memory(project: StableRepositoryProject, reads: str) ->
 
 
 def test_only_what_changed_moves(project: StableRepositoryProject) -> None:
-    project.fill(0, 15 * 100, seed=1)
+    project.fill(0, 15 * 52, seed=1)
     project.export()
-    project.fill(15 * 40 + 3, 1, seed=2)  # one chunk of a hundred
+    project.fill(15 * 40 + 3, 1, seed=2)  # one chunk of 52
 
     data = project.export()
 
