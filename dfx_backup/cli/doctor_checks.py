@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dfx_backup import __version__
 from dfx_backup.cli import passwords, repository_access
 from dfx_backup.cli.context import Surroundings
-from dfx_backup.cli.repository_options import RepositoryChoice
+from dfx_backup.cli.repository_options import REPOSITORY_VARIABLE, RepositoryChoice
 from dfx_backup.cli.session import Run
 from dfx_backup.drivers.features import icp_remark
 from dfx_backup.ic.public_view import PublicView
@@ -95,7 +95,7 @@ def with_repository(run: Run, checks: Checks, choice: RepositoryChoice) -> Check
 
     def needs() -> tuple[Need, ...]:
         found = checks.needs()
-        location = choice.repo or around.variable("DFX_BACKUP_REPO")
+        location = choice.repo or around.variable(REPOSITORY_VARIABLE)
         location = location or find_settings(around.cwd).repository or ""
         s3 = Need(extra="s3", why="the repository in S3", vital=True)
         return (*found, s3) if location.startswith("s3:") else found

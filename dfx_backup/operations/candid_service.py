@@ -5,6 +5,7 @@ simple, and nothing is decided by it but which harmless queries are asked.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dfx_backup.ic.candid import (
@@ -29,12 +30,12 @@ from dfx_backup.ic.candid import (
 MAX_TEXT = 1 << 20
 """Longer descriptions are cut: no canister needs as much, and time is bounded."""
 
-_COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-_HEAD = re.compile(r'(?:"((?:[^"\\]|\\.)*)"|([A-Za-z_]\w*))\s*:\s*(?:func\s*)?\(')
-_ARROW = re.compile(r"\s*->\s*\(")
-_MODE = re.compile(r"\s*((?:query|composite_query|oneway)\b\s*)*")
-_ALIAS = re.compile(r"\btype\s+([A-Za-z_]\w*)\s*=\s*(\w+)\s*;")
-_LABEL = re.compile(r'^\s*(?:"[^"]*"|[A-Za-z_]\w*)\s*:\s*')
+_TOKEN = re.compile(
+    r"\s+|//[^\n]*|/\*|\"|->|[A-Za-z_][A-Za-z0-9_]*|[0-9][0-9A-Za-z_]*|.", re.DOTALL
+)
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+_MOST_ARGUMENTS = 10
+_MODES = frozenset({"query", "composite_query", "oneway"})
 _NUMBERS = {
     "nat": NAT,
     "nat8": NAT8,
@@ -66,46 +67,110 @@ class Method:
 
 
 def methods(did: str) -> tuple[Method, ...]:
-    """The methods that a description tells, in its order."""
-    text = _COMMENT.sub(" ", did[:MAX_TEXT])
-    aliases = dict(_ALIAS.findall(text))
-    begin = re.search(r"\bservice\b", text)
-    at = begin.end() if begin else 0
+    """The methods that a description tells, in its order; takes time in proportion to its length.
+
+    Whoever wrote it may be hostile: nothing in it is looked at more than a few times.
+    """
+    tokens = _tokens(did[:MAX_TEXT])
+    partners = _partners(tokens)
+    aliases = _aliases(tokens)
+    at = tokens.index("service") + 1 if "service" in tokens else 0
     found = []
-    while (head := _HEAD.search(text, at)) is not None:
-        arguments, after = _enclosed(text, head.end())
-        arrow = _ARROW.match(text, after)
-        if arrow is None:
-            at = head.end()
+    while at < len(tokens) - 2:
+        begin = at + 2 if tokens[at + 1] == ":" else len(tokens)
+        begin += begin < len(tokens) and tokens[begin] == "func"
+        close = partners.get(begin)
+        results = None if close is None else _results(tokens, close)
+        end = None if results is None else partners.get(results)
+        if close is None or end is None:
+            at += 1
             continue
-        _, after = _enclosed(text, arrow.end())
-        mode = _MODE.match(text, after)
-        words = mode.group(0).split() if mode else []
+        modes, after = _modes(tokens, end + 1)
         found.append(
             Method(
-                name=head.group(1) or head.group(2),
-                query="query" in words,
-                harmless=_harmless(arguments, aliases),
+                name=tokens[at].removeprefix('"'),
+                query="query" in modes,
+                harmless=_harmless(tokens[begin + 1 : close], aliases),
             )
         )
         at = after
     return tuple(found)
 
 
-def _enclosed(text: str, start: int) -> tuple[str, int]:
-    """What stands between a parenthesis before `start` and its partner, and where that ends."""
-    depth = 1
-    for at in range(start, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[at], 0)
-        if depth == 0:
-            return text[start:at], at + 1
-    return text[start:], len(text)
+def _tokens(text: str) -> list[str]:
+    """Words and signs; a quoted name begins with a quote. What follows an open end is left out."""
+    found, at = [], 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        assert match is not None  # the last alternative takes anything
+        word, at = match.group(), match.end()
+        if word == "/*":
+            end = text.find("*/", at)
+            if end < 0:
+                break
+            at = end + 2
+        elif word == '"':
+            quoted = _STRING.match(text, at - 1)
+            if quoted is None:
+                break
+            found.append(f'"{quoted.group(1)}')
+            at = quoted.end()
+        elif not word.isspace() and not word.startswith("//"):
+            found.append(word)
+    return found
 
 
-def _harmless(arguments: str, aliases: dict[str, str]) -> tuple[tuple[Type, Value], ...] | None:
-    if any(each in arguments for each in "{}();"):
+def _partners(tokens: Sequence[str]) -> dict[int, int]:
+    """Where each opening parenthesis is closed."""
+    opened: list[int] = []
+    partners = {}
+    for at, word in enumerate(tokens):
+        if word == "(":
+            opened.append(at)
+        elif word == ")" and opened:
+            partners[opened.pop()] = at
+    return partners
+
+
+def _aliases(tokens: Sequence[str]) -> dict[str, str]:
+    """Names of types that are another name for a type: `type Offset = nat64;`."""
+    groups = zip(tokens, tokens[1:], tokens[2:], tokens[3:], tokens[4:], strict=False)
+    return {
+        name: type_
+        for word, name, equals, type_, end in groups
+        if (word, equals, end) == ("type", "=", ";")
+    }
+
+
+def _results(tokens: Sequence[str], close: int) -> int | None:
+    """Where the results of a method begin, when its arguments end at `close`."""
+    follows = tuple(tokens[close + 1 : close + 3]) == ("->", "(")
+    return close + 2 if follows else None
+
+
+def _modes(tokens: Sequence[str], at: int) -> tuple[set[str], int]:
+    modes = set()
+    while at < len(tokens) and tokens[at] in _MODES:
+        modes.add(tokens[at])
+        at += 1
+    return modes, at
+
+
+def _harmless(
+    tokens: Sequence[str], aliases: dict[str, str]
+) -> tuple[tuple[Type, Value], ...] | None:
+    """What to send for arguments that are all simple; None for others."""
+    arguments: list[list[str]] = [[]]
+    for word in tokens:
+        if word in "(){};":
+            return None
+        if word == ",":
+            arguments.append([])
+        else:
+            arguments[-1].append(word)
+    if len(arguments) > _MOST_ARGUMENTS:
         return None
-    words = [_LABEL.sub("", each).strip() for each in arguments.split(",") if each.strip()]
+    words = [" ".join(each[2:] if each[1:2] == [":"] else each) for each in arguments if each]
     found = [_simplest(each, aliases) for each in words]
     known = tuple(each for each in found if each is not None)
     return known if len(known) == len(found) else None

@@ -5,6 +5,7 @@ Nothing is changed but a probe file in each place that must be writable.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dfx_backup.drivers.dfx import DfxTool
@@ -20,6 +21,7 @@ from dfx_backup.operations import (
     doctor_runs,
     doctor_tools,
 )
+from dfx_backup.operations.backup_create_plan import KEEP_ON_CHAIN
 from dfx_backup.operations.doctor_findings import (
     DoctorResult,
     Finding,
@@ -151,6 +153,11 @@ def _identity(checks: Checks, tool: DfxTool | None) -> list[Finding]:
     ]
 
 
+def _keep(checks: Checks, target: Target) -> int:
+    found, _ = catch(partial(checks.keep, target.ref))  # bad settings are told elsewhere
+    return KEEP_ON_CHAIN if found is None else found
+
+
 def _canisters(
     run: Runtime, checks: Checks, *, answers: bool
 ) -> tuple[list[Finding], list[CanisterStatus]]:
@@ -173,7 +180,8 @@ def _canisters(
     statuses = []
     view = checks.view(behind)
     for target in targets:
-        look = doctor_canister.look(run, target, keep=checks.keep(target.ref))
+        run.progress.step(f"looking at {target}")
+        look = doctor_canister.look(run, target, keep=_keep(checks, target))
         findings += [
             *look.findings,
             *doctor_methods.look(view, target.canister_id, str(target)),

@@ -77,28 +77,26 @@ def look(run: Runtime, target: Target, *, keep: int = KEEP_ON_CHAIN) -> Look:
 
 
 def _controller(target: Target, status: CanisterStatus) -> Finding:
-    about = str(target)
-    others = [each for each in status.controllers if each != target.principal]
-    if not status.controllers:
-        return fine(Topic.CONTROLLER, "status can be read", about=about)
+    """Who may do everything with it: too many are a danger, and so are too few."""
+    about, count = str(target), len(status.controllers)
+    on_mainnet = target.network_id == _MAINNET
     if _ANYBODY in status.controllers:
         told = "the anonymous principal is a controller: anybody can do everything with it"
         advice = f"remove {_ANYBODY} from its controllers"
-        if target.network_id == _MAINNET:
-            return failure(Topic.CONTROLLER, told, advice, about=about)
-        return doubt(Topic.CONTROLLER, told, advice, about=about)
-    if others:
-        return fine(
-            Topic.CONTROLLER, f"we are one of {len(status.controllers)} controllers", about=about
+        tell = failure if on_mainnet else doubt
+        return tell(Topic.CONTROLLER, told, advice, about=about)
+    alone = count == 1 and target.principal in status.controllers
+    if alone and on_mainnet:
+        return doubt(
+            Topic.CONTROLLER,
+            "we are the only controller: who loses its key loses the canister",
+            "add a second controller whose key is kept elsewhere",
+            about=about,
         )
-    if target.network_id != _MAINNET:
-        return fine(Topic.CONTROLLER, "we are the only controller", about=about)
-    return doubt(
-        Topic.CONTROLLER,
-        "we are the only controller: who loses its key loses the canister",
-        "add a second controller whose key is kept elsewhere",
-        about=about,
-    )
+    told = f"we are one of {count} controllers"
+    if target.principal is None or not count:
+        told = "its status can be read"
+    return fine(Topic.CONTROLLER, "we are the only controller" if alone else told, about=about)
 
 
 def _status(target: Target, status: CanisterStatus) -> Finding:

@@ -6,7 +6,7 @@ something is named and never called.
 
 import enum
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,6 +40,7 @@ KNOWN: Mapping[str, tuple[tuple[Type, Value], ...]] = {
 MAX_PROBES = 30
 """Methods that are asked at most."""
 
+_MOST_NAMES, _LONGEST_NAME = 10, 60
 _ANY_STREAM = "stable_memory"
 _OURS = re.compile(r"backup_(?:info|read|hashes|stage|import_\w+)")
 _SUSPECT = re.compile(
@@ -158,19 +159,26 @@ def _dumps(view: View, canister: CanisterId, about: str) -> Finding:
     if given:
         return doubt(
             Topic.DUMPS,
-            f"{', '.join(given)} answers anonymous callers",
+            f"{_names(given)} answers anonymous callers",
             "make sure that everybody may have what it gives",
             about=about,
         )
     if unasked:
         return doubt(
             Topic.DUMPS,
-            f"not tried, since it is no query or wants more than numbers: {', '.join(unasked)}",
+            f"not tried, since it is no query or wants more than numbers: {_names(unasked)}",
             "make sure that it looks at its caller",
             about=about,
         )
     where = "; its interface is not public, so that known names alone were tried"
     return fine(Topic.DUMPS, f"none found{where if did is None else ''}", about=about)
+
+
+def _names(names: Sequence[str]) -> str:
+    """Names that a canister chose, as many as one line bears."""
+    shown = [name[:_LONGEST_NAME] for name in names[:_MOST_NAMES]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def _probes(

@@ -271,6 +271,15 @@ class TestRepository:
         assert files() == before
 
 
+def test_settings_that_can_not_be_read_are_one_finding(project: BackupProject) -> None:
+    project.settle("retenshun = 1\n")
+    found = look(project, code=30)
+
+    assert found["network"]["state"] == "fail"
+    assert "retenshun" in found["network"]["detail"]
+    assert found["recovery"]["state"] == "ok"
+
+
 class TestDfx:
     """Its versions and its extensions."""
 
