@@ -8,7 +8,10 @@ exports its messages while people write, and takes them back; nothing is stopped
 checked; the exit code tells the outcome.
 """
 
+import argparse
 import json
+import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from demo_stage import (
+    PROGRAM,
     Chat,
     Project,
     count_stops,
@@ -45,12 +49,19 @@ BETWEEN_S = 0.05
 
 def main() -> int:
     """Run the demo in a folder of its own and clean up behind it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--program", metavar="LINE", help="run another build, as with a shell")
+    parser.add_argument(
+        "--below", default=".", metavar="DIR", help="folder of the project to be in"
+    )
+    given = parser.parse_args()
+    program = shlex.split(given.program) if given.program else PROGRAM
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dfx-backup-demo-") as name:
         folder = Path(name)
         replica, ready = start_replica(folder / "replica")
         try:
-            run_scenario(folder, ready["url"])
+            run_scenario(folder, ready["url"], program, given.below)
         finally:
             replica.send_signal(signal.SIGTERM)
             replica.wait(timeout=20)
@@ -58,7 +69,7 @@ def main() -> int:
     return 0
 
 
-def run_scenario(folder: Path, url: str) -> None:
+def run_scenario(folder: Path, url: str, program: list[str], below: str) -> None:
     """Both acts, in one project."""
     env, identity = make_identity(folder)
     principal = identity.principal.to_text()
@@ -70,11 +81,14 @@ def run_scenario(folder: Path, url: str) -> None:
     password.write_text("correct horse battery staple\n")
     password.chmod(0o600)
     env["DFX_BACKUP_PASSWORD_FILE"] = str(password)
-    project = Project(make_project(folder, url, ids), env)
+    inside = make_project(folder, url, ids) / below
+    inside.mkdir(exist_ok=True)
+    project = Project(inside, env, program)
+    backups = folder / "backups"
 
     title("First act: a canister without anything special, through a repository")
-    use_repository(project, chats["chat"], chats["chat_copy"])
-    check_with_restic(folder / "backups", password)
+    use_repository(project, os.path.relpath(backups, inside), chats["chat"], chats["chat_copy"])
+    check_with_restic(backups, password)
     title("Second act: a canister with the kit, which runs all the time")
     before = count_stops(state)
     use_endpoints(project, chats["live_chat"], chats["live_copy"])
@@ -87,14 +101,14 @@ def title(text: str) -> None:
     print(f"\n\n{text}\n{'=' * len(text)}", flush=True)
 
 
-def use_repository(project: Project, chat: Chat, copy: Chat) -> None:
+def use_repository(project: Project, repository: str, chat: Chat, copy: Chat) -> None:
     """Populate, back up, lose, restore, compare; then a second generation, and a copy."""
     for count, message in enumerate(MESSAGES, start=1):
         expect(chat.append(message) == count, "every message arrives")
     before = chat.dump()
     expect(before == MESSAGES, "the chat holds what was written")
 
-    project.run("init", "--repo", "../backups")
+    project.run("init", "--repo", repository)
     first = create(project)
     project.run("list")
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from dfx_backup.ic.principal import Principal
 from dfx_backup.replica.control_client import ControlClient, ControlFile
 
 PROGRAM = [sys.executable, "-m", "dfx_backup"]
-"""How the program is started."""
+"""How the program is started, unless another is given."""
 EXAMPLES = Path(__file__).parent.parent / "examples"
 _CONTROLS = {"create", "restore", "stable"}
 """Commands that would drive a dfx where there is one; the demo is the same everywhere."""
@@ -122,9 +122,10 @@ def make_project(folder: Path, url: str, ids: dict[str, str]) -> Path:
 class Project:
     """The project, and the program run in it as its user would."""
 
-    def __init__(self, folder: Path, env: dict[str, str]) -> None:
+    def __init__(self, folder: Path, env: dict[str, str], program: Sequence[str] = PROGRAM) -> None:
         self.folder = folder
         self._env = env
+        self._program = program
 
     def run(self, *words: str, meanwhile: Callable[[], None] | None = None) -> None:
         """Run a command that must end well, and show what it prints.
@@ -142,7 +143,7 @@ class Project:
         """What a command prints that must end well."""
         driver = ["--driver", "agent"] if words[0] in _CONTROLS else []
         with subprocess.Popen(
-            [*PROGRAM, *words, *driver],
+            [*self._program, *words, *driver],
             cwd=self.folder,
             env=self._env,
             stdout=subprocess.PIPE,
