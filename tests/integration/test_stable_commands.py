@@ -293,7 +293,3 @@ def test_motoko_is_read_in_certified_answers(project: StableProject) -> None:
     assert project.send("dump") == wanted
     assert not data["import_mode"]
     assert ok(project, *VERIFY, "--live")["live"]["differing_chunks"] == 0
-
-
-def test_the_way_through_a_snapshot_is_not_there_yet(project: StableProject) -> None:
-    assert project.run(*EXPORT, "--via", "snapshot")[0] == 2

@@ -40,9 +40,9 @@ def test_older_methods(tmp_path: Path, argv: tuple[str, ...], certified: str) ->
     [
         ((*FACTLAND, "--method", "x"), "--method is for protocol offset-blob"),
         (("stable", "export", "chat", "--file", "copy"), "Name one of the canister's streams"),
-        (("stable", "export", "chat", "--file", "copy", "--via", "snapshot"), "not there yet"),
+        (("stable", "export", "chat", "--via", "snapshot"), "name them with --file"),
         (("stable", "import", "chat"), "Name the files with --file"),
-        (("stable", "import", "chat", "--file", "copy", "--abort"), "Name the files with --file"),
+        (("stable", "import", "chat", "--file", "copy", "--abort"), "it takes no copy"),
     ],
 )
 def test_what_can_not_be_carried_out(tmp_path: Path, argv: tuple[str, ...], told: str) -> None:
