@@ -13,7 +13,9 @@ from dfx_backup.cli.context import Surroundings
 from dfx_backup.cli.repository_options import REPOSITORY_VARIABLE, RepositoryChoice
 from dfx_backup.cli.session import Run
 from dfx_backup.drivers.features import icp_remark
+from dfx_backup.errors import CertificateError
 from dfx_backup.ic.public_view import PublicView
+from dfx_backup.ic.root_keys import network_id
 from dfx_backup.model import CanisterRef, DriverName, NetworkId
 from dfx_backup.operations.backup_create_plan import KEEP_ON_CHAIN
 from dfx_backup.operations.doctor import Checks
@@ -170,6 +172,7 @@ class _Told:
     def __init__(self, run: Run, way: "Way") -> None:
         self._run = run
         self._way = way
+        self._status = once(lambda: way.visit().status())
         self.network_id: Callable[[], NetworkId] = once(lambda: way.visit().network_id())
 
     def driver(self) -> str:
@@ -184,15 +187,23 @@ class _Told:
 
     def network(self) -> str:
         """The network, after it has answered."""
-        self._way.visit().status()
+        self._status()
         return f"{self._way.network.name} answers at {self._way.network.url}"
 
     def root_key(self) -> str:
         """The key that answers must be certified by."""
-        known = self.network_id()[:16]
-        if self._way.network.root_key is not None:
-            return f"pinned; network {known}"
-        return f"fetched from this machine; network {known}"
+        known, pinned = self.network_id()[:16], self._way.network.root_key
+        if pinned is None:
+            return f"fetched from this machine; network {known}"
+        status, _ = catch(self._status)  # that it does not answer is told by itself
+        told = None if status is None else status.get("root_key")
+        if isinstance(told, bytes) and told != pinned:
+            raise CertificateError(
+                f"the network tells root key {network_id(told)[:16]}, and {known} is pinned",
+                hint="it was reset, or it is not the network that is meant, or somebody stands"
+                " between; `--root-key` pins another one",
+            )
+        return f"pinned; network {known}"
 
     def identity(self) -> str:
         """Who calls."""

@@ -88,7 +88,7 @@ def _opened(part: RepositoryPart, access: Access, password: str, where: str) -> 
     if seen is None:
         assert trouble is not None
         return [failed(Topic.REPOSITORY, trouble), password_found]
-    told = f"{access.location}: format {repository.config.version}, {seen.backups} backups"
+    told = f"{access.location}: format {repository.config.version}, {_counted(seen.backups)}"
     return [
         fine(Topic.REPOSITORY, told),
         password_found,
@@ -122,6 +122,10 @@ def _seen(repository: Repository) -> _Seen:
         verified=max(times, default=None),
         locks=tuple(read_locks(repository)),
     )
+
+
+def _counted(backups: int) -> str:
+    return "1 backup" if backups == 1 else f"{backups:,} backups"
 
 
 def _locks(repository: Repository, locks: tuple[LockInfo, ...]) -> Finding:

@@ -14,6 +14,7 @@ import wasmtime
 
 from dfx_backup.cli import connect, hasty
 from dfx_backup.ic.canister_settings import Audience, CanisterSettings, Visibility
+from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY
 from dfx_backup.operations import doctor_repository
 from dfx_backup.replica.faults import RejectFault
 from dfx_backup.replica.server import ReplicaServer
@@ -98,7 +99,7 @@ def test_a_set_up_in_order(project: BackupProject) -> None:
 
     assert {name: each for name, each in found.items() if each["state"] != "ok"} == {}
     assert "certified" in found["clock"]["detail"]
-    assert "1 backups" in found["repository"]["detail"]
+    assert "1 backup" in found["repository"]["detail"]
     assert str(project.folder / "password") in found["repository password"]["detail"]
     assert "correct horse" not in project.text + project.stderr
     assert len(found) == 31
@@ -178,6 +179,38 @@ def test_what_a_failed_create_left(project: BackupProject) -> None:
     assert look(project)["note: orphan snapshots"]["state"] == "ok"
     project.create("note")
     assert look(project)["unfinished backups"]["state"] == "ok"
+
+
+def test_what_a_failed_upload_left(project: BackupProject) -> None:
+    snapshot = project.plant()
+    project.envelope("snapshot", "download", "note", snapshot, "--dir", "copy")
+    fault = RejectFault(reject_code=5, error_code="IC0504", message="no", times=-1)
+    project.server.faults.set(reject={"upload_canister_snapshot_data": fault})
+    project.envelope("snapshot", "upload", "note", "--dir", "copy", "--yes", code=50)
+    project.server.faults.reset()
+    half = project.on_chain()[-1]
+
+    found = look(project)
+
+    assert found["unfinished uploads"]["state"] == "warn"
+    assert half in found["unfinished uploads"]["detail"]
+    assert half not in found["note: orphan snapshots"]["detail"]
+
+
+def test_a_plain_key_on_mainnet(project: BackupProject) -> None:
+    words = ("--root-key", MAINNET_ROOT_KEY.hex())
+    found = look(project, *words, code=50)
+    assert found["plaintext identity"]["state"] == "warn"
+
+    around = project.dfx.environment
+    found = look(project, *words, driver="dfx", env=around, code=30)
+    assert "dfx 0.32.0 refuses" in found["plaintext identity"]["detail"]
+    assert "DFX_WARNING=-mainnet_plaintext_identity" in found["plaintext identity"]["advice"]
+
+    allowed = around | {"DFX_WARNING": "-mainnet_plaintext_identity"}
+    found = look(project, *words, driver="dfx", env=allowed, code=50)
+    assert found["plaintext identity"]["state"] == "warn"
+    assert "is pinned" in found["root key"]["detail"]
 
 
 def test_a_snapshot_that_nobody_recorded(project: BackupProject) -> None:
