@@ -221,8 +221,8 @@ def _cost(take: CreatePlan | None, load: LoadPlan, amounts: _Amounts) -> int | N
 def _losses(
     target: Target, options: SnapshotImportOptions, status: CanisterStatus, load: LoadPlan
 ) -> tuple[str, ...]:
-    now = "" if status.stable_bytes is None else f"its {status.stable_bytes:,} bytes, "
-    told = [f"The stable memory of {target}: {now}whose place {options.copy} takes."]
+    now = "" if status.stable_bytes is None else f", {status.stable_bytes:,} bytes"
+    told = [f"The stable memory of {target}{now}: {options.copy} takes its place."]
     if options.module is None:
         told.append(
             f"What {target} writes to its heap after the base snapshot is taken: the upload comes"

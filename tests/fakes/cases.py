@@ -248,8 +248,26 @@ KEY = "c37a"
 
 ENVELOPES = {
     "stable-info": Case(argv=("stable", "info", "chat"), prepare=stable.offered),
+    "stable-info-without-methods": Case(
+        argv=("stable", "info", "chat"), prepare=stable.without_methods
+    ),
     "stable-info-missing": Case(
-        argv=("stable", "info", "chat"), prepare=stable.without_methods, code=50
+        argv=("stable", "info", "chat", "--via", "endpoints"),
+        prepare=stable.without_methods,
+        code=50,
+    ),
+    "stable-export-missing": Case(argv=stable.EXPORT, prepare=stable.without_methods, code=50),
+    "stable-export-snapshot": Case(argv=stable.TAKE, prepare=chat),
+    "stable-export-snapshot-dry-run": Case(argv=(*stable.TAKE, "--dry-run"), prepare=chat),
+    "stable-export-snapshot-existing": Case(
+        argv=(*stable.TAKE, "--snapshot", FIRST), prepare=stable.with_snapshot
+    ),
+    "stable-import-snapshot": Case(argv=(*stable.PUT, "--yes"), prepare=stable.read_from_snapshot),
+    "stable-import-snapshot-dry-run": Case(
+        argv=(*stable.PUT, "--dry-run"), prepare=stable.read_from_snapshot
+    ),
+    "stable-import-snapshot-unconfirmed": Case(
+        argv=stable.PUT, prepare=stable.read_from_snapshot, code=60
     ),
     "stable-export": Case(argv=stable.EXPORT, prepare=stable.offered),
     "stable-export-dry-run": Case(argv=(*stable.EXPORT, "--dry-run"), prepare=stable.exported),

@@ -3,6 +3,7 @@
 import random
 
 from tests.fakes.memory_endpoints import Call, MemoryEndpoints, reject
+from tests.fakes.snapshot_folder import write_folder
 from tests.fakes.stage import Stage
 
 MEMORY = random.Random(6).randbytes(2_500_000)
@@ -10,6 +11,10 @@ EXPORT = ("stable", "export", "chat", "--stream", "memory", "--file", "copy", "-
 STORE = ("stable", "export", "chat", "--stream", "memory", "--tag", "x", "--concurrency", "1")
 RESTORE = ("stable", "import", "chat", "--backup", "latest", "--concurrency", "1")
 IMPORT = ("stable", "import", "chat", "--file", "copy", "--concurrency", "1")
+BY_SNAPSHOT = ("--via", "snapshot", "--file", "copy", "--concurrency", "1")
+SNAPSHOT = "000000000000000000000000000000000101"
+TAKE = ("stable", "export", "chat", *BY_SNAPSHOT)
+PUT = ("stable", "import", "chat", *BY_SNAPSHOT)
 
 
 def endpoints(stage: Stage) -> MemoryEndpoints:
@@ -66,3 +71,17 @@ def without_methods(stage: Stage) -> None:
         raise reject(5, "IC0536", text)
 
     made.before = before
+
+
+def with_snapshot(stage: Stage) -> None:
+    """A canister with a snapshot that has a stable memory."""
+    stage.add("chat")
+    write_folder(stage.folder / "folder", stable={0: b"0", 5: b"5"})
+    assert stage.run("snapshot", "upload", "chat", "--dir", "folder", "--concurrency", "1") == 0
+
+
+def read_from_snapshot(stage: Stage) -> None:
+    """An export of that."""
+    with_snapshot(stage)
+    argv = ("stable", "export", "chat", "--file", "copy", "--concurrency", "1")
+    assert stage.run(*argv, "--snapshot", SNAPSHOT) == 0

@@ -209,7 +209,7 @@ class TestImport:
         version = project.canister.version
 
         told = fails(project, 60, *IMPORT[:-1])
-        assert "whose place copy.stable.bin takes" in told["message"]
+        assert "copy.stable.bin takes its place" in told["message"]
         data = ok(project, *IMPORT[:-1], "--dry-run")
 
         plan = data["plan"]
