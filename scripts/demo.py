@@ -32,6 +32,7 @@ from demo_stage import (
     say,
     start_replica,
 )
+from demo_transcript import recording
 from ic.candid import Types, decode
 
 from dfx_backup.ic.agent import BackupAgent
@@ -54,7 +55,14 @@ def main() -> int:
     parser.add_argument(
         "--below", default=".", metavar="DIR", help="folder of the project to be in"
     )
+    parser.add_argument("--transcript", metavar="FILE", help="keep it: a page, or an asciicast")
     given = parser.parse_args()
+    with recording(given.transcript):
+        return play(given)
+
+
+def play(given: argparse.Namespace) -> int:
+    """Run it as the options say."""
     program = shlex.split(given.program) if given.program else PROGRAM
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="dfx-backup-demo-") as name:
