@@ -1,5 +1,6 @@
 """Every check of `doctor`: what makes it well, and what makes it ill."""
 
+import fcntl
 import json
 import re
 import shutil
@@ -992,6 +993,16 @@ def test_a_run_under_way_leaves_nothing_behind(world: World, tmp_path: Path) -> 
     UnfinishedBackups(world.state).write(left)
     with canister_lock(world.run, patient.target, purpose="create"):
         [found] = [each for each in patient.look() if each.topic is Topic.UNFINISHED]
+    assert found.state is OK
+
+
+def test_an_upload_under_way_is_not_left(world: World, tmp_path: Path) -> None:
+    patient = Patient(world, tmp_path)
+    uploads_left(patient)
+    [file] = (world.state / "uploads").iterdir()
+    with file.open() as opened:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        [found] = [each for each in patient.look() if each.topic is Topic.UPLOADS]
     assert found.state is OK
 
 
