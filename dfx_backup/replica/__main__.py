@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dfx_backup.errors import BackupError, ProjectError, ToolError, UsageError
+from dfx_backup.replica.buffers import keep_buffers
 from dfx_backup.replica.control_client import ControlClient, ControlFile
 from dfx_backup.replica.reject import ReplicaFailedError
 
@@ -82,6 +83,7 @@ def _start(options: argparse.Namespace) -> None:
             hint="It needs Linux or macOS, and the extra: pip install 'dfx-backup[replica]'",
         ) from error
 
+    keep_buffers()
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, stream=sys.stderr, format="%(message)s")
     stop = threading.Event()
