@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dfx_backup.errors import NetworkError
+from tests.fakes import failing_cases as failing
 from tests.fakes import stable_cases as stable
 from tests.fakes.memory_management import How, reject
 from tests.fakes.snapshot_folder import TAKEN, write_folder
@@ -402,4 +403,9 @@ ENVELOPES = {
     "usage": Case(argv=("snapshot", "create"), prepare=chat, code=2),
     "usage-no-command": Case(argv=(), prepare=chat, code=2),
     "network": Case(argv=("snapshot", "list", "chat"), prepare=unreachable, code=50),
+    "internal": Case(argv=("snapshot", "list", "chat"), prepare=failing.a_bug, code=1),
+    "locked": Case(
+        argv=("snapshot", "create", "chat"), prepare=failing.held_by_another_run, code=11
+    ),
+    "project": Case(argv=("snapshot", "list", "mail"), prepare=failing.no_such_canister, code=30),
 }

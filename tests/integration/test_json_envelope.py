@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from dfx_backup import errors
 from tests.fakes import cases
 from tests.fakes.stage import Stage
-from tests.fakes.tree import leaves
+from tests.fakes.tree import commands, leaves
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "json"
 
@@ -35,6 +36,32 @@ def test_every_command_has_a_case_that_succeeds() -> None:
     }
 
     assert done == set(leaves())
+
+
+def test_every_exit_code_has_a_case() -> None:
+    classes = {
+        each.exit_code
+        for each in vars(errors).values()
+        if isinstance(each, type) and issubclass(each, errors.BackupError)
+    }
+
+    assert {case.code for case in cases.ENVELOPES.values()} == {0, *classes}
+
+
+def test_every_plan_has_a_case() -> None:
+    planned = {
+        words
+        for words, command in commands()
+        if any("--dry-run" in option.opts for option in command.params)
+    }
+    done = {
+        words
+        for case in cases.ENVELOPES.values()
+        for words in planned
+        if "--dry-run" in case.argv and case.argv[: len(words)] == words and case.code == 0
+    }
+
+    assert done == planned
 
 
 def walk(value: Any) -> list[Any]:
