@@ -149,7 +149,7 @@ def test_a_writer_that_never_rests(project: StableProject) -> None:
 
     assert code == 60, told
     assert told["errors"][0]["code"] == "moving"
-    assert "snapshot create" in told["errors"][0]["hint"]
+    assert "--via snapshot" in told["errors"][0]["hint"]
     assert not files(project) & WHOLE
     ok(project, *EXPORT)
     assert copied(project) == project.ballast()
