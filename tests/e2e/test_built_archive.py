@@ -140,6 +140,21 @@ def test_both_kinds_of_repositories_are_in_it(program: Path, tmp_path: Path) -> 
             assert json.loads(done.stdout)["data"]["backups"] == []
 
 
+def test_the_keyring_is_in_it(program: Path, tmp_path: Path) -> None:
+    """With nobody who keeps one, and with one that is empty: both come from the library."""
+    identity = tmp_path / ".config" / "dfx" / "identity" / "alice"
+    identity.mkdir(parents=True)
+    told = {"hsm": None, "encryption": None, "keyring_identity_suffix": "alice"}
+    (identity / "identity.json").write_text(json.dumps(told))
+    words = ("snapshot", "list", "rwlgt-iiaaa-aaaaa-aaaaa-cai", "--identity", "alice")
+    line = (*words, "--network", "http://127.0.0.1:9", "--driver", "agent")
+    nobody = run(program, *line, HOME=str(tmp_path))
+    assert "the system's keyring can't be read (NoKeyringError)" in nobody.stderr
+    null = {"PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring"}
+    empty = run(program, *line, HOME=str(tmp_path), **null)
+    assert "the keyring has no entry" in empty.stderr
+
+
 def test_the_replica_starts_in_it_as_it_does_with_python(program: Path, tmp_path: Path) -> None:
     argv = [str(program), "-m", "dfx_backup.replica", "start", "--port", "0", "--control"]
     argv += ["--state-dir", str(tmp_path)]

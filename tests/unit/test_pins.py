@@ -12,16 +12,17 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 PINS = (ROOT / "requirements" / "dev.txt").read_text(encoding="utf-8")
+BUILD_PINS = (ROOT / "requirements" / "build.txt").read_text(encoding="utf-8")
 JUDGES = ROOT / "tests" / "e2e" / "judges"
 LOCKS = sorted(JUDGES.glob("*/Cargo.lock"))
 DEFAULT_SOURCE = "registry+https://github.com/rust-lang/crates.io-index"
 """What cargo writes into every lock file: a name and no address, since cargo may look elsewhere."""
 
 
-def pinned() -> dict[str, str]:
+def pinned(pins: str = PINS) -> dict[str, str]:
     """Version by name; every logical line must be one pin with at least one hash."""
     found = {}
-    text = re.sub(r"^\s*#.*\n", "", PINS, flags=re.MULTILINE).replace("\\\n", " ")
+    text = re.sub(r"^\s*#.*\n", "", pins, flags=re.MULTILINE).replace("\\\n", " ")
     for line in text.splitlines():
         told = re.fullmatch(r"([\w.-]+)==(\S+)(?: ;[^-]*)?(?:\s+--hash=sha256:[0-9a-f]{64})+", line)
         assert told is not None, line
@@ -42,8 +43,21 @@ def test_everything_that_is_named_is_pinned_at_a_version_that_fits() -> None:
     assert misfits == []
 
 
-def test_pins_name_no_index() -> None:
-    assert re.findall(r"^--(?!hash).*|\w+://\S+", PINS, re.MULTILINE) == []
+def test_what_is_released_is_what_is_tested() -> None:
+    """The archives' program has the very versions that the tests run with."""
+    extras = PROJECT["optional-dependencies"]
+    named = [*PROJECT["dependencies"], *extras["keyring"], *extras["replica"], *extras["s3"]]
+    released, tested = pinned(BUILD_PINS), pinned()
+    tools = {"altgraph", "pyinstaller", "pyinstaller-hooks-contrib"}
+
+    assert {canonicalize_name(Requirement(each).name) for each in named} <= set(released)
+    differing = {name for name, version in released.items() if tested.get(name) != version}
+    assert differing == tools
+
+
+@pytest.mark.parametrize("pins", [PINS, BUILD_PINS], ids=["dev", "build"])
+def test_pins_name_no_index(pins: str) -> None:
+    assert re.findall(r"^--(?!hash).*|\w+://\S+", pins, re.MULTILINE) == []
 
 
 def test_the_judges_are_pinned_and_name_no_registry() -> None:
