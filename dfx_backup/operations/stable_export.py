@@ -168,7 +168,7 @@ def _identity(target: Target, stream: Stream, protocol: StableProtocol) -> Strea
 def _again(run: Runtime, target: Target, plan: StableExportPlan) -> str:
     words = ("--stream", plan.stream.name, *plan.place.words)
     command = run.command("stable export", target, *words)
-    return f"go on, with what has arrived: `{command}`"
+    return f"{plan.place.again}: `{command}`"
 
 
 def _choices(run: Runtime, plan: StableExportPlan, options: StableExportOptions) -> ExportChoices:

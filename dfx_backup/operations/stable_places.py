@@ -68,6 +68,10 @@ class ExportPlace(Protocol):
         """The options that name it on a command line."""
 
     @property
+    def again(self) -> str:
+        """What becomes of an interrupted export, before the command that repeats it."""
+
+    @property
     def stored(self) -> "StoredStream | None":
         """The backup, once it is committed."""
 
@@ -98,6 +102,7 @@ class FilePlace:
     """
 
     repository = None
+    again = "go on, with what has arrived"
     stored = None
 
     def __init__(self, named: Path) -> None:

@@ -7,19 +7,20 @@ an export. Chunks go into the repository as they come; nothing is staged on the 
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dfx_backup.errors import DamageError, UsageError
+from dfx_backup.errors import DamageError, ProjectError, UsageError
 from dfx_backup.model import Consistency, NetworkId, SnapshotId
 from dfx_backup.operations.backup_export import files_of
 from dfx_backup.operations.backup_files import commit_backup
-from dfx_backup.operations.backups import Backup, Backups, check_tags
+from dfx_backup.operations.backups import Backup, Backups, check_tags, read_manifest
 from dfx_backup.operations.stable_places import Origin, Outlook
 from dfx_backup.progress import Progress
 from dfx_backup.repository.loose_file import LooseFile
 from dfx_backup.repository.reading import reading
 from dfx_backup.repository.repository import Repository
+from dfx_backup.repository.store import StoreError
 from dfx_backup.repository.trees import Node
 from dfx_backup.repository.writer import Writer
 from dfx_backup.transfer.backup_details import KIND_STABLE, BackupDetails
@@ -148,6 +149,7 @@ class RepositoryPlace:
     """
 
     file = None
+    again = "run it again; what was stored is not stored twice"
 
     def __init__(
         self, repository: Repository, text: str, tags: Sequence[str], progress: Progress
@@ -327,19 +329,27 @@ def earlier_copy(
         DamageError: an index object is damaged.
         StoreError: the repository can't be read.
     """
-    for backup in reversed(Backups.read(repository).all):
-        details = backup.details
-        if backup.kind != KIND_STABLE or details is None or details.stable is None:
-            continue
-        if (backup.network_id, backup.canister_id) != (what.network_id, what.canister_id):
+    size = chunk_bytes(repository.config.blob_size)
+    for backup in reversed(Backups.read(repository, manifests=False).all):
+        if (backup.canister_id, backup.kind, backup.stream) != (
+            what.canister_id,
+            KIND_STABLE,
+            what.stream,
+        ):
             continue
         try:
-            copy = BackupCopy.read(repository, backup)
-        except DamageError as error:
+            tree = repository.tree(backup.snapshot.tree)
+            record = read_manifest(repository, tree, str(backup))
+            if record.identity.network_id != what.network_id:
+                continue
+            copy = BackupCopy.read(repository, replace(backup, record=record))
+        except StoreError:
+            raise
+        except (DamageError, ProjectError) as error:
             progress.warn(f"{backup} can't be built upon: {error.message}.")
             continue
-        same_chunks = copy.sidecar.hashes.chunk_size == chunk_bytes(repository.config.blob_size)
-        if same_chunks and copy.sidecar.identity.is_same_memory(what):
+        identity, hashes = copy.sidecar.identity, copy.sidecar.hashes
+        if hashes.chunk_size == size and identity.is_same_memory(what):
             return copy
     return None
 

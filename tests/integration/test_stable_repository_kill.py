@@ -71,6 +71,7 @@ def kill(project: StableRepositoryProject, kills: int, rng: random.Random) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.judge
 def test_killed_at_50_moments(project: StableRepositoryProject) -> None:
     kill(project, 50, random.Random(6))

@@ -1,15 +1,17 @@
 """Random edits while a stream goes into a repository: each backup is the memory at one moment."""
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfx_backup.errors import MovingError, NetworkError
+from dfx_backup.ic.stable_adapters import FactlandReader
 from dfx_backup.ic.stable_endpoints import StableEndpoints
 from dfx_backup.ic.surroundings import Surroundings
-from dfx_backup.model import CanisterId, CanisterRef, Network, NetworkId
+from dfx_backup.model import CanisterId, CanisterRef, Consistency, Network, NetworkId
 from dfx_backup.operations import stable_repository
 from dfx_backup.operations.backups import Backups
 from dfx_backup.operations.stable_places import Origin
@@ -18,10 +20,11 @@ from dfx_backup.repository.memory import MemoryStore
 from dfx_backup.repository.repository import Repository
 from dfx_backup.transfer import window
 from dfx_backup.transfer.stable_export import export_into
-from dfx_backup.transfer.stable_sidecar import StreamIdentity
+from dfx_backup.transfer.stable_sidecar import Moment, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, ExportReport, Reads
 from dfx_backup.transfer.terms import SilentTransfer, TransferOptions
 from tests.fakes.memory_endpoints import CANISTER, Call, MemoryEndpoints, reject
+from tests.fakes.old_canister import OldCanister
 from tests.fakes.repositories import new_repository, this_machine
 
 CHUNK = 65536
@@ -177,3 +180,26 @@ def test_backups_of_something_else_are_not_built_upon(field: str) -> None:
     assert place.look(WHAT).delta
     other = StreamIdentity(**{**values, field: "other"}, protocol="backup")
     assert not place.look(other).delta
+
+
+def test_what_nothing_proves_is_told_so() -> None:
+    repository = fresh()
+    reader = FactlandReader(OldCanister(b"old" * CHUNK), CanisterId(CANISTER), lambda: None)
+    what = replace(WHAT, stream="stable_memory", protocol="factland")
+    place = RepositoryPlace(repository, "repo", (), SilentTransfer())
+    choices = ExportChoices(
+        reads=Reads.CERTIFIED,
+        rounds_by_hashes=False,
+        accept_unproven=True,
+        tool="dfx-backup",
+        created_at=0.0,
+    )
+
+    with place.begin(replace(ORIGIN, what=what), SilentTransfer()) as work:
+        export_into(work, reader, what, choices, options=OPTIONS, progress=SilentTransfer())
+
+    [backup] = Backups.read(repository).all
+    assert backup.details is not None
+    assert backup.details.consistency is Consistency.UNVERIFIED
+    assert backup.details.stable is not None
+    assert backup.details.stable.moment is Moment.UNPROVEN
