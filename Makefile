@@ -6,7 +6,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadgroup
 STAMP := $(VENV)/.ready
 ICP := tests/e2e/judges/node_modules/@icp-sdk/icp-cli-linux-x64/bin/icp
 
-.PHONY: dev build serve-release install-extension demo lint test test-slow bench bench-quick judges judge-dfx lock clean
+.PHONY: dev build serve-release install-extension demo lint test test-slow test-build bench bench-quick judges judge-dfx lock clean
 
 dev: $(STAMP)
 
@@ -19,6 +19,11 @@ $(STAMP): pyproject.toml requirements/dev.txt
 # Wheel, sdist and the archives that dfx installs, below build/release; docs/releasing.md tells the rest.
 build:
 	$(PYTHON) scripts/build_release.py
+
+# Only what `make test-slow` tests of a build.
+test-build: $(STAMP) build
+	$(PYTEST) -m slow tests/e2e/test_built_archive.py tests/e2e/test_built_packages.py \
+	  tests/e2e/test_built_extension.py
 
 serve-release:
 	$(PYTHON) scripts/serve-release

@@ -48,7 +48,7 @@ def test_what_is_released_is_what_is_tested() -> None:
     extras = PROJECT["optional-dependencies"]
     named = [*PROJECT["dependencies"], *extras["keyring"], *extras["replica"], *extras["s3"]]
     released, tested = pinned(BUILD_PINS), pinned()
-    tools = {"altgraph", "pyinstaller", "pyinstaller-hooks-contrib"}
+    tools = {"altgraph", "macholib", "pyinstaller", "pyinstaller-hooks-contrib"}
 
     assert {canonicalize_name(Requirement(each).name) for each in named} <= set(released)
     differing = {name for name, version in released.items() if tested.get(name) != version}
