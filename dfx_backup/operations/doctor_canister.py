@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dfx_backup.errors import RefusedError, RejectError
+from dfx_backup.errors import BackupError, RefusedError, RejectError
 from dfx_backup.ic.canister_settings import Audience
 from dfx_backup.ic.principal import ANONYMOUS
 from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY, network_id
@@ -33,6 +33,7 @@ ENOUGH_DAYS = 30
 _MANY_DAYS = 3650
 
 _OUT_OF_CYCLES = "IC0207"
+_NOT_A_CONTROLLER = "IC0512"
 _ANYBODY = ANONYMOUS.to_text()
 _MAINNET = network_id(MAINNET_ROOT_KEY)
 
@@ -61,9 +62,7 @@ def look(run: Runtime, target: Target, *, keep: int = KEEP_ON_CHAIN) -> Look:
     found, trouble = catch(lambda: survey(target))
     if found is None:
         assert trouble is not None
-        frozen = isinstance(trouble, RejectError) and trouble.error_code == _OUT_OF_CYCLES
-        topic = Topic.CYCLES if frozen else Topic.CONTROLLER
-        return Look(findings=(failed(topic, trouble, about=str(target)),), status=None)
+        return Look(findings=(_refused(target, trouble),), status=None)
     status = found.status
     findings = (
         _controller(target, status),
@@ -74,6 +73,25 @@ def look(run: Runtime, target: Target, *, keep: int = KEEP_ON_CHAIN) -> Look:
         _cycles(target, status),
     )
     return Look(findings=findings, status=status)
+
+
+def _refused(target: Target, trouble: BackupError) -> Finding:
+    """Why there is no status: frozen, not ours, or ours to look at only."""
+    about, direct = str(target), target.direct
+    code = trouble.error_code if isinstance(trouble, RejectError) else None
+    if code == _OUT_OF_CYCLES:
+        return failed(Topic.CYCLES, trouble, about=about)
+    if code == _NOT_A_CONTROLLER and direct is not None:
+        seen, _ = catch(lambda: direct.calls.list_snapshots(target.canister_id))
+        if seen is not None:
+            return doubt(
+                Topic.CONTROLLER,
+                f"we are no controller, and a viewer: of {len(seen)} snapshots each can be"
+                " downloaded, and none be taken",
+                "`create --snapshot ID` backs up one that a controller took",
+                about=about,
+            )
+    return failed(Topic.CONTROLLER, trouble, about=about)
 
 
 def _controller(target: Target, status: CanisterStatus) -> Finding:

@@ -163,6 +163,8 @@ def test_what_everybody_may_download(project: BackupProject) -> None:
         found = look(project)
         assert found["note: snapshot visibility"]["state"] == state
     assert viewers[0] in found["note: snapshot visibility"]["detail"]
+    seen = look(project, identity="bob")["note: controller"]
+    assert (seen["state"], "a viewer" in seen["detail"]) == ("warn", True)
     assert "anybody can do everything" in found["note: controller"]["detail"]
 
 
