@@ -1,26 +1,19 @@
-"""dfx's own code installs, lists, loads, parses and runs the extension; the stand-in agrees."""
+"""dfx's own code reads manifests and command lines, and the stand-in agrees with it."""
 
 import json
 import random
-import sys
-import tarfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from scripts.release import layout, serve
 from tests.fakes.dfx.judge import DfxCore, is_same, outcomes_in_oldest
 from tests.fakes.dfx.lines import option_lines
-from tests.fakes.dfx.manifest import ManifestError, highest_version, parse
+from tests.fakes.dfx.manifest import ManifestError, parse
 from tests.fakes.dfx.rows import MANIFESTS, ROWS, outcome
 from tests.fakes.tree import leaves
 
 pytestmark = pytest.mark.judge
-
-PROGRAM = f"#!{sys.executable}\nfrom dfx_backup.__main__ import run\nrun()\n"
-MACHINE = layout.this_machine()
 
 
 @pytest.fixture
@@ -193,102 +186,7 @@ def compare(core: DfxCore, text: str) -> None:
         assert f"argument '{mute[0]}' is missing description" in done.stderr
 
 
-# -- installing, listing, running -----------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory: pytest.TempPathFactory) -> layout.Release:
-    """A release for this machine whose program is the one that is tested."""
-    tmp_path = tmp_path_factory.mktemp("served")
-    made = layout.release(tmp_path / "release")
-    made.assets.mkdir(parents=True)
-    inside = tmp_path / "inside"
-    inside.mkdir()
-    for name in layout.MANIFESTS:
-        text = (layout.ROOT / name).read_text(encoding="utf-8")
-        (made.folder / name).write_text(text, encoding="utf-8")
-    (inside / "extension.json").write_text(MANIFESTS["ours"])
-    (inside / "backup").write_text(PROGRAM)
-    with tarfile.open(made.archive(MACHINE), "w:gz") as archive:
-        archive.add(inside, f"backup-{MACHINE}")
-    return made
-
-
-@pytest.fixture(scope="module")
-def address(release: layout.Release) -> Iterator[str]:
-    with serve.server(release.folder, 0) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield f"http://localhost:{server.server_address[1]}/extension.json"
-        server.shutdown()
-        thread.join()
-
-
-def test_it_is_installed_from_a_release_listed_and_run(
-    core: DfxCore, address: str, tmp_path: Path
-) -> None:
-    done = core.run("extension", "install", address)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == "Extension 'backup' version 0.1.0 installed successfully\n"
-    assert ((core.extensions / "backup" / "backup").stat().st_mode & 0o777) == 0o500
-    listed = core.run("extension", "list")
-    assert (listed.returncode, listed.stdout) == (0, "backup\n")
-    help_text = core.run("backup", "--help")
-    assert "Take, list, load, delete, download and upload canister snapshots." in help_text.stdout
-    ours = core.run("backup", "snapshot", "create", "--help", cwd=tmp_path)
-    assert ours.returncode == 0, ours.stderr
-    assert ours.stdout.startswith("Usage: dfx backup snapshot create [OPTIONS] {CANISTER}\n")
-    refused = core.run("backup", "show", "--json", cwd=tmp_path)
-    assert refused.returncode == 255
-    assert json.loads(refused.stdout)["exit_code"] == 2
-    assert refused.stderr == "Error: Extension exited with non-zero status code '2'.\n"
-    again = core.run("extension", "install", address)
-    assert again.returncode == 0
-    assert again.stderr == "WARNING: Extension 'backup' version 0.1.0 is already installed\n"
-    gone = core.run("extension", "uninstall", "backup")
-    assert (gone.returncode, gone.stderr) == (0, "")
-    assert core.run("extension", "list").stderr == "No extensions installed.\n"
-
-
-def test_it_is_installed_under_another_name(core: DfxCore, address: str, tmp_path: Path) -> None:
-    done = core.run("extension", "install", address, "--install-as", "vault")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.endswith("installed successfully, and is available as 'vault'\n")
-    ours = core.run("vault", "create", "--help", cwd=tmp_path)
-    assert ours.returncode == 0, ours.stderr
-    assert "Stop canisters, take snapshots" in ours.stdout
-
-
-VERSIONS = ("0.22.0", "0.23.0-beta.3", "0.23.0", "0.25.0", "0.30.1", "0.32.0", "0.33.0-beta.0")
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-def test_the_versions_of_dfx_that_install_it(tmp_path: Path, address: str, version: str) -> None:
-    core = DfxCore(tmp_path / "home", version)
-    done = core.run("extension", "install", address)
-    told = (layout.ROOT / "dependencies.json").read_text(encoding="utf-8")
-    if highest_version(told, version) is None:
-        assert done.returncode == 255
-        assert done.stderr == "Error: No compatible version found.\n"
-    else:
-        assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    "requirement",
-    ["0.23", "^0.23.1", "~0.23.1", "=0.23.1", "=0.23", ">0.23", "<=0.23", "*", ">=0.8, <0.24"],
-)
-@pytest.mark.parametrize("version", ["0.23.0", "0.23.1", "0.23.9", "0.24.0"])
-def test_requirements_are_read_alike(
-    release: layout.Release, address: str, tmp_path: Path, requirement: str, version: str
-) -> None:
-    text = json.dumps({release.version: {"dfx": {"version": requirement}}})
-    file = release.folder / "dependencies.json"
-    former = file.read_text()
-    file.write_text(text)
-    done = DfxCore(tmp_path / "home", version).run("extension", "install", address)
-    file.write_text(former)
-    assert (done.returncode == 0) is (highest_version(text, version) is not None), done.stderr
+# -- the program's own lines -----------------------------------------------------------------------
 
 
 def test_every_command_reaches_the_program_as_it_was_typed(clap: Clap) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.fakes.dfx import clap, project
 from tests.fakes.dfx.clap import Arg, Command, HelpError, UsageError, VersionError
+from tests.fakes.dfx.extension_install import install
 from tests.fakes.dfx.manifest import FilesError, Manifest, ManifestCommand, installed
 from tests.fakes.dfx.shell import ArgumentsError, DfxError, Shell
 
@@ -48,7 +49,15 @@ _EXTENSION = Command(
     about="Manages the dfx extensions",
     needs_command=True,
     subcommands=(
-        Command(name="install", is_opaque=True),
+        Command(
+            name="install",
+            args=(
+                Arg(name="name", shown="NAME", required=True),
+                Arg(name="install_as", long="install-as", shown="INSTALL_AS"),
+                Arg(name="version", long="version", shown="VERSION"),
+                Arg(name="catalog_url", long="catalog-url", shown="CATALOG_URL"),
+            ),
+        ),
         Command(name="uninstall", args=(Arg(name="name", shown="NAME", required=True),)),
         Command(
             name="run",
@@ -83,6 +92,8 @@ class Manage:
 
     verb: str
     name: str = ""
+    install_as: str | None = None
+    version: str | None = None
 
 
 def load_manifests(shell: Shell) -> dict[str, Manifest]:
@@ -116,7 +127,8 @@ def route(manifests: dict[str, Manifest], argv: list[str]) -> Run | Manage | Non
     verb, told = found.below.command, found.below.below
     name = told.values.get("name", [""])[0]
     if verb != "run":
-        return Manage(verb=str(verb), name=name)
+        renamed, version = (told.deepest(each) for each in ("install_as", "version"))
+        return Manage(verb=str(verb), name=name, install_as=renamed, version=version)
     return Run(name=name, passed=told.values.get("params", []), identity=found.deepest("identity"))
 
 
@@ -215,8 +227,11 @@ def _manage(shell: Shell, what: Manage) -> int:
             links = (f"failed to remove directory {folder} and its contents", why)
             raise DfxError(*links) from err
         return 0
-    if what.verb != "list":
-        raise ArgumentsError(f"error: the stand-in does not know `extension {what.verb}`")
+    if what.verb == "install":
+        builtins = (*BUILTINS, _EXTENSION.name)
+        renamed, version = what.install_as, what.version
+        install(shell, what.name, builtins=builtins, install_as=renamed, version=version)
+        return 0
     names = load_manifests(shell)
     sys.stderr.write("Installed extensions:\n" if names else "No extensions installed.\n")
     for name in names:

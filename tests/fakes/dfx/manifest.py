@@ -63,6 +63,7 @@ class Manifest:
     version: str
     summary: str
     subcommands: dict[str, ManifestCommand]
+    download_url_template: str | None = None
 
     def named(self, name: str) -> "Manifest":
         """As dfx loads it: the folder's name counts, not that in the file."""
@@ -104,16 +105,25 @@ def installed(folder: Path) -> dict[str, Manifest]:
     for each in sorted(folder.iterdir()) if folder.exists() else []:
         if each.is_symlink() or not each.is_dir() or each.name.startswith(".tmp"):
             continue
-        path = each / "extension.json"
-        try:
-            found[each.name] = parse(path.read_text(encoding="utf-8")).named(each.name)
-        except ManifestError as err:
-            raise FilesError(f"failed to parse contents of {path} as json", str(err)) from err
-        except OSError as err:
-            why = f"{err.strerror} (os error {err.errno})"
-            links = ("failed to read JSON file", f"failed to read from {path}", why)
-            raise FilesError(*links) from err
+        found[each.name] = load(each)
     return found
+
+
+def load(folder: Path) -> Manifest:
+    """The manifest of the extension in a folder, whose name counts.
+
+    Raises:
+        FilesError: it is missing or wrong.
+    """
+    path = folder / "extension.json"
+    try:
+        return parse(path.read_text(encoding="utf-8")).named(folder.name)
+    except ManifestError as err:
+        raise FilesError(f"failed to parse contents of {path} as json", str(err)) from err
+    except OSError as err:
+        why = f"{err.strerror} (os error {err.errno})"
+        links = ("failed to read JSON file", f"failed to read from {path}", why)
+        raise FilesError(*links) from err
 
 
 def parse(text: str) -> Manifest:
@@ -136,6 +146,7 @@ def parse(text: str) -> Manifest:
         version=found["version"],
         summary=found["summary"],
         subcommands=_commands(found.get("subcommands")),
+        download_url_template=found.get("download_url_template"),
     )
 
 
