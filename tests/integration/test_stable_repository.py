@@ -363,3 +363,18 @@ def test_what_restic_restores_is_an_export(
     assert sorted(kinds) == ["snapshot", "stable"]
     judge.check("--read-data")
     project.envelope("prune")
+
+
+def test_through_a_snapshot_too(project: StableRepositoryProject) -> None:
+    backup = project.export(stream="stable_memory")["backup_id"]
+    wanted = project.stable_memory()
+    project.fill(3, 40, seed=12)
+    words = ("stable", "import", "note", "--via", "snapshot", "--backup", backup, "--yes")
+
+    project.envelope(*words)
+
+    assert project.stable_memory() == wanted
+    told = project.envelope(
+        "stable", "export", "note", "--via", "snapshot", "--repo", "repo", code=2
+    )
+    assert "--via snapshot writes files" in first(told)
