@@ -20,7 +20,7 @@ from dfx_backup.repository.writer import BackupMeta
 TAG_PREFIX: Final = "dfx-backup:"
 """Begins every tag of ours; the user's own tags may not."""
 BACKUP_TAG: Final = f"{TAG_PREFIX}snapshot"
-"""On every backup: it holds a canister snapshot."""
+"""On a backup of a whole canister; see `backup_kinds` for others."""
 ID_TAG: Final = f"{TAG_PREFIX}id="
 """On a backup: its `backup_id`."""
 SET_TAG: Final = f"{TAG_PREFIX}set="

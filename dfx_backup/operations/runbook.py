@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dfx_backup.operations.backup_notes import BACKUP_TAG
+from dfx_backup.operations.backup_kinds import kind_tag
 from dfx_backup.operations.repository_access import Location
+from dfx_backup.transfer.backup_details import KIND_SNAPSHOT, KIND_STABLE
 
 _NO_ID: Final = "CANISTER-ID"
 
@@ -50,7 +51,8 @@ def runbook(location: Location, places: Sequence[Place], *, program: str) -> str
         canister=canister,
         network=network,
         program=program,
-        tag=BACKUP_TAG,
+        tag=kind_tag(KIND_SNAPSHOT),
+        stream_tag=kind_tag(KIND_STABLE),
         s3=_S3 if location.folder is None else "",
     )
 
@@ -152,6 +154,9 @@ icp canister start {name} -e {network}
 `backup.json` in that folder holds settings, controllers, environment variables and cycles as they
 were; set them with `dfx canister update-settings` when they are wrong now. Where it says
 `"ours_only": true`, only {program} can upload the backup exactly.
+
+Backups with the tag `{stream_tag}` hold one stream of a canister's memory, not the canister.
+What restic brings of them is what `{program} stable import {canister} --file ./back/memory` takes.
 
 ## When something is damaged
 

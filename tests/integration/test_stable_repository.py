@@ -1,6 +1,7 @@
 """Streams of a real canister into the repository and back, judged by restic."""
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -378,3 +379,19 @@ def test_through_a_snapshot_too(project: StableRepositoryProject) -> None:
         "stable", "export", "note", "--via", "snapshot", "--repo", "repo", code=2
     )
     assert "--via snapshot writes files" in first(told)
+
+
+def test_interrupted(project: StableRepositoryProject) -> None:
+    project.fill(0, 900, seed=1)
+    words = ("stable", "export", "note", "--stream", "ballast", "--concurrency", "2")
+
+    code, told = project.struck(signal.SIGINT, *words, calls=12, method="backup_read")
+
+    assert code == 130
+    assert "what was stored is not stored twice" in hint(told)
+    assert f"--repo {project.repo}" in hint(told)
+    assert project.repository.snapshots() == ()
+    assert not list((project.repo / "locks").iterdir())
+    data = project.export()
+    assert data["new_bytes"] < data["size_bytes"] - 8 * CHUNK
+    assert project.files(data["restic_id"])[MEMORY] == project.ballast()

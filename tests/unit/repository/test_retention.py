@@ -171,6 +171,15 @@ def test_groups_are_counted_apart() -> None:
     assert kept(backups, Policy(last=1)) == ["Mc2", "Md2", "Nc2", "Nd2"]
 
 
+def test_parts_of_a_canister_are_counted_apart() -> None:
+    backups = [
+        backup(f"2026-11-0{day}", id=f"{part}{day}", part=part)
+        for part in ("", "stable/a", "stable/b")
+        for day in (1, 2)
+    ]
+    assert kept(backups, Policy(last=1)) == ["2", "stable/a2", "stable/b2"]
+
+
 def test_a_pin_keeps() -> None:
     pinned = backup("2020-01-01", pinned=True)
     decision = apply_policy([*BUSY, pinned], Policy(last=1), now=NOW)

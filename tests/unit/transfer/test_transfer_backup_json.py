@@ -12,6 +12,8 @@ from dfx_backup.model import Consistency
 from dfx_backup.transfer import metadata_json
 from dfx_backup.transfer.backup_details import BackupDetails
 from dfx_backup.transfer.backup_json import BackupRecord, from_json, to_json
+from dfx_backup.transfer.stable_details import StableDetails
+from dfx_backup.transfer.stable_sidecar import Certified, Moment
 from dfx_backup.transfer.terms import FileRecord, PageHash
 from tests.fakes.memory_slices import MemorySlices
 
@@ -69,10 +71,40 @@ DETAILS = BackupDetails(
 )
 
 
-def test_what_a_backup_knows_is_read_as_it_was_written() -> None:
-    told = replace(record(PLAIN), backup=DETAILS)
+STREAM = StableDetails(
+    stream="users",
+    kind="virtual_memory",
+    protocol="backup",
+    kit="rust 0.1.0",
+    size=5,
+    chunk_size=983040,
+    root="ab" * 32,
+    certified=Certified.HASHES,
+    moment=Moment.SECOND_PASS,
+    versions=(4, 9),
+)
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        DETAILS,
+        replace(DETAILS, kind="stable", stable=STREAM),
+        replace(DETAILS, kind="stable", stable=replace(STREAM, versions=None)),
+    ],
+    ids=["snapshot", "stable", "stable without versions"],
+)
+def test_what_a_backup_knows_is_read_as_it_was_written(details: BackupDetails) -> None:
+    told = replace(record(PLAIN), backup=details)
 
     assert from_json(to_json(told), PATH) == told
+
+
+def test_a_stream_has_its_section() -> None:
+    with pytest.raises(DamageError, match="'stable' is missing"):
+        from_json(to_json(replace(record(), backup=replace(DETAILS, kind="stable"))), PATH)
+    content = json.loads(to_json(replace(record(), backup=DETAILS)))
+    assert "stable" not in content["backup"]
 
 
 def test_unknown_fields_are_kept_and_written_back() -> None:
