@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import Self
 
-from dfx_backup.ic.stable_endpoints import HASH_BYTES
-
+HASH_BYTES = 32
+"""Bytes of a SHA-256."""
 _NONE = bytes(HASH_BYTES)  # nothing has this hash, as far as anybody knows
 _ZERO_BLOCK = bytes(1 << 16)
 

@@ -8,9 +8,8 @@ from typing import Self
 
 from dfx_backup.errors import DamageError, ProjectError
 from dfx_backup.files import Fields
-from dfx_backup.ic.stable_endpoints import HASH_BYTES
 from dfx_backup.model import CanisterId, NetworkId, SnapshotId
-from dfx_backup.transfer.chunk_table import ChunkTable
+from dfx_backup.transfer.chunk_table import HASH_BYTES, ChunkTable
 
 FORMAT = 1
 SUFFIXES = (".stable.bin", ".stable.json")
