@@ -12,8 +12,10 @@ from dfx_backup.transfer.stable_fetch import QUERY_WINDOW
 from dfx_backup.transfer.stable_hashes import HASH_WINDOW
 from dfx_backup.transfer.stable_reads import CERTIFIED_BYTES, QUERY_BYTES
 
-HASHING = {"rust": 75, "motoko": 160}
+HASHING = {"rust": 76, "motoko": 160}
 """Instructions for hashing one byte, at most, by the kit's language."""
+_WASM64 = ("motoko",)
+"""Languages whose modules are wasm64 as a rule: there an instruction counts double."""
 HASHED_AT_ONCE = {"rust": 33_000_000, "motoko": 15_000_000}
 """Bytes that one call hashes in half of what it may execute."""
 QUERY_S = (0.1, 0.4)
@@ -50,7 +52,9 @@ def reads_cost(size: int) -> int:
 
 def hashes_cost(size: int, kit: str) -> int:
     """Cycles for certified hashes of so many bytes."""
-    return hash_calls(size, kit) * _call() + HASHING[language(kit)] * size
+    spoken = language(kit)
+    each = cycles.execution(HASHING[spoken], wasm64=spoken in _WASM64) - cycles.execution(0)
+    return hash_calls(size, kit) * _call() + each * size
 
 
 def writes_cost(size: int, total: int, kit: str) -> int:
