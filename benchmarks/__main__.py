@@ -1,4 +1,4 @@
-"""Transfers beside icp and a stand-in for dfx, repositories beside restic."""
+"""Transfers beside icp and a stand-in for dfx, repositories beside restic, exports of memory."""
 
 import argparse
 import platform
