@@ -63,6 +63,13 @@ def inline_lines(page: Path) -> Iterator[tuple[str, ...]]:
         yield from found or ((tuple(_words(code)),) if "--" in code else ())
 
 
+def inline_calls(page: Path) -> Iterator[tuple[str, ...]]:
+    """Those of them that name the program."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    for code in re.findall(r"`([^`]+)`", text):
+        yield from _calls(code)
+
+
 def _calls(line: str) -> Iterator[tuple[str, ...]]:
     found = _PROGRAM.search(line)
     while found is not None:

@@ -13,10 +13,13 @@ import typer
 from typer.core import TyperGroup
 
 from dfx_backup.cli.tree import tree
-from tests.fakes.documents import PAGES, ROOT, fenced_lines, inline_lines
+from tests.fakes.documents import PAGES, ROOT, fenced_lines, inline_calls, inline_lines
+from tests.fakes.tree import commands
 
 DOCS = ROOT / "docs"
 IDS = [str(path.relative_to(ROOT)) for path in PAGES]
+OF_OTHERS = {"--no-lock", "--specified-id", "--transcript"}
+"""Options of restic, of dfx, and of our own scripts."""
 PLACEHOLDERS = {"COMMAND", "…", "...", "VERB"}
 
 
@@ -75,6 +78,24 @@ def test_options_in_sentences_exist(page: Path) -> None:
         if isinstance(command, TyperGroup):
             known |= {name for below in command.commands.values() for name in names(below)}
         assert options <= known, f"{' '.join(words)}: {sorted(options - known)}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_what_is_called_in_sentences_is_a_command(page: Path) -> None:
+    lost = [words for words in inline_calls(page) if find(words)[1] == words]
+
+    known = PLACEHOLDERS | {"--help", "--version"}
+    if page.parent.name == "adr":  # names of our file formats begin with the program's
+        known = known | {"journal", "unfinished"}
+    assert [words for words in lost if words[0] not in known] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_an_option_alone_is_that_of_some_command(page: Path) -> None:
+    known = {name for _, command in commands() for name in names(command)} | OF_OTHERS
+    alone = {words[0].partition("=")[0] for words in inline_lines(page) if words[0][:2] == "--"}
+
+    assert alone - known == set()
 
 
 def anchors(page: Path) -> set[str]:
