@@ -17,7 +17,7 @@ from dfx_backup.operations.wasm_module import candid_sections, is_motoko
 
 _MOTOKO_SECTIONS = ("motoko:compiler", "motoko:stable-types")
 _MAGICS = (b"\0asm", b"\x1f\x8b\x08")
-_NO_ARGUMENT = ("", "()", "(opt empty)")
+_NO_ARGUMENT = ("", "()")
 
 
 def check_module(target: Target, module: Module) -> tuple[str, ...]:

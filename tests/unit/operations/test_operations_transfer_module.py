@@ -12,6 +12,7 @@ from dfx_backup.operations.wasm_module import (
     STUB_WASM64,
     candid_sections,
     exports,
+    is_motoko,
 )
 from dfx_backup.replica.wasmbin import read_module
 from tests.contract.replica_bench import note_wasm
@@ -106,3 +107,26 @@ def test_candid_is_found_wherever_it_stands() -> None:
 def test_candid_of_anything_at_all(data: bytes) -> None:
     candid_sections(data)
     candid_sections(b"\0asm\x01\0\0\0" + data)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        (b"motoko:compiler", True),
+        (b"icp:public motoko:compiler", True),
+        (b"icp:private motoko:stable-types", True),
+        (b"icp:public candid:service", False),
+        (b"about motoko: nothing", False),
+    ],
+)
+def test_motoko_is_known_by_its_sections(name: bytes, found: bool) -> None:  # noqa: FBT001 # a parameter
+    carried = STUB_WASM64 + custom(b"first", b"") + custom(name, b"")
+
+    assert is_motoko(carried) is found
+    assert is_motoko(gzip.compress(carried, mtime=0)) is found
+
+
+@given(data=st.binary(max_size=64))
+def test_anything_at_all_is_no_motoko(data: bytes) -> None:
+    assert not is_motoko(data)
+    assert not is_motoko(b"\0asm\x01\0\0\0" + data)
