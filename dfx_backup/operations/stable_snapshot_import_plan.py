@@ -32,6 +32,8 @@ from dfx_backup.transfer.terms import PAGE_BYTES
 from dfx_backup.transfer.upload_state import remembered
 
 _BLOCK = 512
+_TIMER = "global timer comes back"
+_NO_TIMER = "An upgrade clears the global timer: post_upgrade has to set it again."
 _DISAGREES = (
     "The heap of {target} stays as it is in the base snapshot, and may disagree with the imported"
     " memory: an app with caches or state in its heap can go wrong. --heap-from-stable rebuilds it,"
@@ -102,7 +104,8 @@ def plan_one(run: Runtime, target: Target, options: SnapshotImportOptions) -> Sn
     resumes = begun if begun in found.ids else None
     amounts = _amounts(status, options.copy)
     load = _plan_load(run, target, options, found, amounts, resumes)
-    warnings = (*told, *_warnings(target, options, take, used), *load.warnings)
+    kept = (each for each in load.warnings if options.module is None or _TIMER not in each)
+    warnings = (*told, *_warnings(target, options, take, used), *kept)
     left = stable_held.left_over(run, target, found, None if used is None else used.snapshot_id)
     return SnapshotImportPlan(
         canister=target.ref,
@@ -242,6 +245,8 @@ def _warnings(
     told = []
     if options.module is None:
         told.append(_DISAGREES.format(target=target))
+    else:
+        told.append(_NO_TIMER)
     if used is not None:
         told.append(_GOES_ON.format(target=target))
     if take is not None:

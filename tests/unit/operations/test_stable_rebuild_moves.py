@@ -1,10 +1,11 @@
 """The upgrade that rebuilds a heap while the canister is held: lost, late, refused, killed."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dfx_backup.errors import RejectError, UnknownOutcomeError
+from dfx_backup.errors import RejectError, UnknownOutcomeError, UsageError
 from dfx_backup.ic.canister_settings import CanisterSettings, FullStatus
 from dfx_backup.model import RunState, SnapshotId
 from dfx_backup.operations.direct import Direct
@@ -15,6 +16,8 @@ from dfx_backup.operations.snapshot_create import create
 from dfx_backup.operations.snapshot_load import LoadResult, load
 from dfx_backup.operations.stable_held import BASE, InUse, Memory
 from dfx_backup.operations.stable_rebuild import Loading
+from dfx_backup.operations.stable_snapshot_export import plan_export
+from dfx_backup.operations.stable_snapshot_plans import SnapshotExportOptions
 from tests.fakes.memory_management import How, MemoryCanister, reject
 from tests.fakes.operations_world import KilledError, MortalManagement, World
 
@@ -241,3 +244,10 @@ def test_recover_waits_for_a_late_upgrade(stage: Stage) -> None:
     assert stage.calls.states == [RunState.STOPPED]
     assert world.is_running
     assert world.chat.content == REBUILT
+
+
+def test_without_a_key_nothing_can_be_read(world: World) -> None:
+    options = SnapshotExportOptions(file=Path("copy"))
+
+    with pytest.raises(UsageError, match="needs the identity's key"):
+        plan_export(world.run, world.target, options)
