@@ -135,8 +135,8 @@ class _Export:
         raise MovingError(
             f"stream {self._what.stream} of {self._what.canister_id} changed all the time:"
             f" {ROUNDS} rounds of reading brought no moment that holds still",
-            hint="add --via snapshot (with --file): it is of one moment by itself, for some seconds of"
-            " outage; or stop what writes, and run the same again",
+            hint="add --via snapshot (with --file): it is of one moment by itself, for some seconds"
+            " of outage; or stop what writes, and run the same again",
         )
 
     def close(self) -> None:
