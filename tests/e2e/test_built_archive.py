@@ -18,7 +18,7 @@ from scripts.build_release import GLIBC, SIZE_BAR
 from scripts.release import glibc, layout
 from tests.fakes.moto_s3 import moto_s3
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("archive")]
+pytestmark = pytest.mark.slow
 
 NOTHING = {"PATH": "/nowhere"}
 """An environment in which no Python can be found."""

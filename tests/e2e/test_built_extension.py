@@ -22,7 +22,7 @@ from tests.fakes.dfx.judge import judge
 from tests.fakes.memory_driver import MemoryDriver
 from tests.fakes.memory_management import MemorySubnet
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("archive")]
+pytestmark = pytest.mark.slow
 
 NOBODY = MemoryDriver(MemorySubnet())
 ROUTES = ["by hand", pytest.param("served", marks=pytest.mark.judge)]

@@ -14,7 +14,7 @@ import pytest
 from dfx_backup import __version__
 from scripts.release import layout, sources
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packages")]
+pytestmark = pytest.mark.slow
 
 
 def run(*argv: str | Path, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
