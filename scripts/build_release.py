@@ -12,7 +12,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import tarfile
 import time
 from pathlib import Path
 
@@ -85,12 +84,11 @@ def packages(python: Path, release: layout.Release, epoch: int) -> Path:
     run([*build, "--sdist", str(source)], SOURCE_DATE_EPOCH=str(epoch))
     (sdist,) = made.glob("*.tar.gz")
     published = release.assets / sdist.name
-    with tarfile.open(sdist) as tar:  # setuptools writes the present time into it
-        tar.extractall(made, filter="data")
-    name = sdist.name.removesuffix(".tar.gz")
-    tarball.pack(made / name, published, name=name, epoch=epoch)
+    inside = tarball.unpack(sdist, fresh(BUILD / "unpacked"))
+    # Again, since setuptools writes the present time into it.
+    tarball.pack(inside, published, name=inside.name, epoch=epoch)
     build[-1] = str(release.assets)
-    run([*build, "--wheel", str(made / name)], SOURCE_DATE_EPOCH=str(epoch))
+    run([*build, "--wheel", str(inside)], SOURCE_DATE_EPOCH=str(epoch))
     (wheel,) = release.assets.glob("*.whl")
     for each in (published, wheel):
         layout.write_sha256(each)

@@ -9,14 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from scripts.release import layout  # noqa: E402 - only now can it be found
+from scripts.release import layout, tarball  # noqa: E402 - only now can it be found
 from tests.fakes.dfx import manifest  # noqa: E402 - the same
 
 AGAIN = (
@@ -98,7 +97,7 @@ def install(archive: Path, place: Path, version: str) -> str | None:
         shutil.rmtree(leftover)
     work = Path(tempfile.mkdtemp(prefix=SKIPPED, dir=place.parent))
     try:
-        new = unpack(archive, work)
+        new = tarball.unpack(archive, work)
         check(new, version)
         replaced = None
         if place.exists():
@@ -108,14 +107,6 @@ def install(archive: Path, place: Path, version: str) -> str | None:
     finally:
         shutil.rmtree(work)
     return replaced
-
-
-def unpack(archive: Path, work: Path) -> Path:
-    """Unpack into a folder; the one folder that the archive holds."""
-    with tarfile.open(archive) as tar:
-        tar.extractall(work, filter="data")
-    (folder,) = work.iterdir()
-    return folder
 
 
 def check(folder: Path, version: str) -> None:

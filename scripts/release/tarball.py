@@ -25,6 +25,18 @@ def pack(folder: Path, archive: Path, *, name: str, epoch: int) -> None:
         _add(tar, folder, name, epoch)
 
 
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack into a folder with nothing else in it; the one folder that the archive holds.
+
+    Nothing is written elsewhere, where Python knows how: 3.11 learnt it with 3.11.4.
+    """
+    with tarfile.open(archive) as tar:
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(folder)  # noqa: S202 - what we built
+    (inside,) = folder.iterdir()
+    return inside
+
+
 def _add(tar: tarfile.TarFile, path: Path, name: str, epoch: int) -> None:
     info = tarfile.TarInfo(name)
     info.mtime = epoch

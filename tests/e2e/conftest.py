@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -12,7 +11,7 @@ from typing import NoReturn
 import pytest
 
 from dfx_backup.replica.server import ReplicaServer
-from scripts.release import layout, sources
+from scripts.release import layout, sources, tarball
 
 JUDGES = Path(__file__).parent / "judges"
 CHAT_WASM = Path(__file__).parent.parent.parent / "examples" / "chat" / "chat.wasm"
@@ -68,9 +67,7 @@ def release() -> layout.Release:
 def unpacked(release: layout.Release, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in this machine's archive, as dfx unpacks it."""
     place = tmp_path_factory.mktemp("archive")
-    with tarfile.open(release.archive(layout.this_machine())) as tar:
-        tar.extractall(place, filter="data")
-    (folder,) = place.iterdir()
+    folder = tarball.unpack(release.archive(layout.this_machine()), place)
     (folder / "backup").chmod(0o500)
     return folder
 

@@ -5,14 +5,13 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from dfx_backup import __version__
-from scripts.release import layout, sources
+from scripts.release import layout, sources, tarball
 
 pytestmark = pytest.mark.slow
 
@@ -69,15 +68,14 @@ def test_an_sdist_builds_the_same_wheel(
     release: layout.Release, wheel: Path, tmp_path: Path
 ) -> None:
     (sdist,) = release.assets.glob("dfx_backup-*.tar.gz")
-    with tarfile.open(sdist) as tar:
-        tar.extractall(tmp_path, filter="data")
+    source = tarball.unpack(sdist, tmp_path / "sdist")
     with zipfile.ZipFile(wheel) as packed:
         made = packed.infolist()[0].date_time
     python = layout.ROOT / "build" / "env" / "bin" / "python"
     build = (python, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path / "out")
     done = run(
         *build,
-        tmp_path / sdist.name.removesuffix(".tar.gz"),
+        source,
         cwd=tmp_path,
         SOURCE_DATE_EPOCH=str(layout.epoch()),
     )
