@@ -57,16 +57,17 @@ def main() -> None:
 
 
 def environment() -> Path:
-    """The Python of an environment with nothing but what is pinned; made anew when pins change."""
+    """The Python of an environment with nothing but what is pinned; made anew when that changes."""
     folder = BUILD / "env"
-    python, stamp = folder / "bin" / "python", folder / "pins.txt"
-    if not stamp.exists() or stamp.read_bytes() != sources.PINS.read_bytes():
+    python, stamp = folder / "bin" / "python", folder / "made-from.txt"
+    made_from = f"{sys.executable} {sys.version}\n{sources.PINS.read_text(encoding='utf-8')}"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != made_from:
         say("an environment with what requirements/build.txt pins")
         shutil.rmtree(folder, ignore_errors=True)
         run([sys.executable, "-m", "venv", str(folder)])
         install = [str(python), "-m", "pip", "install", "-q", "--require-hashes"]
         run([*install, "-r", str(sources.PINS)])
-        shutil.copyfile(sources.PINS, stamp)
+        stamp.write_text(made_from, encoding="utf-8")
     return python
 
 
