@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dfx_backup.errors import RefusedError, UsageError
+from dfx_backup.errors import EndpointError, RefusedError, UsageError
 from dfx_backup.operations import stable_source, transfers
 from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.stable_copies import FileCopy
@@ -16,6 +16,11 @@ from dfx_backup.transfer.stable_check import damaged_chunks
 from dfx_backup.transfer.stable_hashes import certified_hashes
 from dfx_backup.transfer.stable_sidecar import SNAPSHOT_PROTOCOL, Certified, Moment, Sidecar
 from dfx_backup.transfer.terms import DEFAULT_WINDOW, TransferProgress
+
+_NO_HASHES = (
+    "only the kit's methods tell hashes: without them, export the memory to other files with --via"
+    " snapshot, and compare the roots"
+)
 
 
 def verify(
@@ -73,13 +78,18 @@ def compare(
     if identity.protocol not in (StableProtocol.BACKUP, SNAPSHOT_PROTOCOL):
         raise UsageError(f"methods of {identity.protocol} tell no hashes to compare with")
     progress.step("asking for certified hashes")
-    found = certified_hashes(
-        stable_source.endpoints(target),
-        identity.stream,
-        known.chunk_size,
-        options=transfers.options(run, interrupts, DEFAULT_WINDOW),
-        on_retry=progress.retry,
-    ).table
+    try:
+        found = certified_hashes(
+            stable_source.endpoints(target),
+            identity.stream,
+            known.chunk_size,
+            options=transfers.options(run, interrupts, DEFAULT_WINDOW),
+            on_retry=progress.retry,
+        ).table
+    except EndpointError as error:
+        if error.case == "missing":
+            error.hint = _NO_HASHES
+        raise
     count = max(known.count, found.count)
     differing = sum(1 for index in range(count) if known.get(index) != found.get(index))
     return LiveComparison(

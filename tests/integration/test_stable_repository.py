@@ -395,3 +395,16 @@ def test_interrupted(project: StableRepositoryProject) -> None:
     data = project.export()
     assert data["new_bytes"] < data["size_bytes"] - 8 * CHUNK
     assert project.files(data["restic_id"])[MEMORY] == project.ballast()
+
+
+def test_a_backup_comes_back_through_a_snapshot(project: StableRepositoryProject) -> None:
+    project.export(stream="stable_memory")
+    wanted = project.stable_memory()
+    project.fill(0, 60, seed=9)
+
+    words = ("stable", "import", "note", "--backup", "latest", "--via", "snapshot", "--yes")
+    data = project.envelope(*words)["data"]
+
+    assert project.stable_memory() == wanted
+    assert data["plan"]["root"]
+    assert len(project.canister.snapshots) == 1

@@ -272,6 +272,17 @@ class TestImport:
         assert project.stable_memory() == wanted
         assert len(project.canister.snapshots) == 1
 
+    def test_dfx_holds_the_canister_and_we_move_the_bytes(self, project: StableProject) -> None:
+        by_dfx = {"driver": "dfx", "env": project.dfx.environment}
+        ok(project, *EXPORT, **by_dfx)
+        wanted = copied(project)
+        project.fill(0, 20, seed=8)
+
+        ok(project, *IMPORT, **by_dfx)
+
+        assert project.stable_memory() == wanted
+        assert len(project.canister.snapshots) == 1
+
     def test_new_begins_anew(self, project: StableProject) -> None:
         ok(project, *EXPORT)
         wanted = copied(project)

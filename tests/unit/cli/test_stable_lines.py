@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.old_canister import OldCanister
-from tests.fakes.stable_cases import MEMORY, endpoints
+from tests.fakes.stable_cases import MEMORY, endpoints, read_from_snapshot, without_methods
 from tests.fakes.stage import Stage
 
 FACTLAND = ("stable", "export", "chat", "--file", "copy", "--protocol", "factland")
@@ -81,3 +81,16 @@ def test_no_files(tmp_path: Path) -> None:
 
     assert stage.run("stable", "verify", "--file", "copy") == 30
     assert stage.run("stable", "import", "chat", "--file", "copy", "--yes") == 30
+
+
+def test_without_methods_nobody_tells_hashes(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    read_from_snapshot(stage)
+    chat = stage.names["chat"]
+    without_methods(stage)
+    assert stage.endpoints is not None
+    stage.endpoints.canister = stage.names["chat"] = chat
+
+    assert stage.run("stable", "verify", "--file", "copy", "--live") == 50
+    assert "compare the roots" in stage.stderr
+    assert stage.run("stable", "verify", "--file", "copy") == 0
