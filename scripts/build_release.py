@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument(
         "--no-shims", action="store_true", help="leave out the archives for other machines"
     )
+    parser.add_argument(
+        "--strict", action="store_true", help="fail when it is too large or needs too new a glibc"
+    )
     given = parser.parse_args()
     release, epoch = layout.release(), layout.epoch()
     built_from = sources.fingerprint()
@@ -53,7 +56,9 @@ def main() -> None:
                 publish(shim(), release, other, epoch)
     for name in layout.MANIFESTS:
         shutil.copyfile(ROOT / name, release.folder / name)
-    tell(program, release, machine, built_from)
+    fits = tell(program, release, machine, built_from)
+    if given.strict and not fits:
+        raise SystemExit("This is not fit to be published.")
 
 
 def environment() -> Path:
@@ -141,8 +146,8 @@ def publish(program: Path, release: layout.Release, machine: str, epoch: int) ->
     layout.write_sha256(archive)
 
 
-def tell(program: Path, release: layout.Release, machine: str, built_from: str) -> None:
-    """Print the figures, and keep them in a file."""
+def tell(program: Path, release: layout.Release, machine: str, built_from: str) -> bool:
+    """Print the figures, keep them in a file, and return whether it may be published."""
     archive = release.archive(machine)
     starts = {" ".join(words): start(program / layout.NAME, words) for words in STARTS}
     middle = {words: statistics.median(taken) for words, taken in starts.items()}
@@ -167,6 +172,7 @@ def tell(program: Path, release: layout.Release, machine: str, built_from: str) 
     for words, taken in starts.items():
         told = f"{middle[words] * 1000:.0f} ms (fastest {min(taken) * 1000:.0f} ms)"
         print(f"`backup {words}`: {told}{over(middle[words], START_BAR_S)}")
+    return size <= SIZE_BAR and (libc is None or libc <= GLIBC)
 
 
 def over(value: float | tuple[int, int], bar: float | tuple[int, int]) -> str:
