@@ -22,6 +22,7 @@ from dfx_backup.operations.plans import LoadOptions, LoadResult
 from dfx_backup.operations.snapshot_load import load
 from dfx_backup.operations.snapshot_upload import Sending
 from dfx_backup.operations.stable_base import IMPORTED, Base
+from dfx_backup.operations.stable_copies import StableCopy
 from dfx_backup.operations.stable_held import Memory, require_direct
 from dfx_backup.operations.stable_rebuild import Loading
 from dfx_backup.operations.stable_snapshot_import_plan import memory_of, plan_one
@@ -31,6 +32,7 @@ from dfx_backup.operations.stable_snapshot_plans import (
     SnapshotImportResult,
 )
 from dfx_backup.operations.target import Runtime, Target
+from dfx_backup.transfer.stable_check import chunks_problem, size_problem
 from dfx_backup.transfer.stable_image import Scanned, plan_image, scan
 from dfx_backup.transfer.terms import TransferProgress, UploadReport
 from dfx_backup.transfer.upload_plan import SourceFile, UploadPlan, plan_upload
@@ -109,22 +111,20 @@ def _require_whole(
     except OSError as error:
         raise DamageError(f"{copy} is missing", hint="export the stream again") from error
     with interrupts.deferred(), closing(copy.open()) as data:
-        if data.size != hashes.size:
-            wrong = f"{copy} has {data.size:,} bytes instead of {hashes.size:,}"
-            raise DamageError(f"{wrong}; nothing was sent", hint="export the stream again")
+        _refuse(copy, size_problem(data, hashes))
         found = scan(
             data,
             hashes,
             progress=progress,
             should_stop=lambda: interrupts.caught is not None,
         )
-    if found.wrong:
-        count = f"{len(found.wrong)} chunk{'' if len(found.wrong) == 1 else 's'}"
-        raise DamageError(
-            f"{copy}: {count} changed, the first at offset {found.wrong[0]:,}; nothing was sent",
-            hint="export the stream again",
-        )
+    _refuse(copy, chunks_problem(found.wrong))
     return file, found
+
+
+def _refuse(copy: StableCopy, problem: str | None) -> None:
+    if problem is not None:
+        raise DamageError(f"{copy}{problem}; nothing was sent", hint="export the stream again")
 
 
 def _module(target: Target, memory: Memory, options: SnapshotImportOptions) -> bytes | None:

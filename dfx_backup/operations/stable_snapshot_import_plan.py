@@ -28,7 +28,7 @@ from dfx_backup.operations.stable_copies import StableCopy, about_copy
 from dfx_backup.operations.stable_held import InUse, Memory
 from dfx_backup.operations.stable_snapshot_plans import SnapshotImportOptions, SnapshotImportPlan
 from dfx_backup.operations.target import Runtime, Target
-from dfx_backup.transfer.terms import PAGE_BYTES
+from dfx_backup.transfer.slices import whole_pages
 from dfx_backup.transfer.upload_state import remembered
 
 _BLOCK = 512
@@ -154,7 +154,7 @@ def _require_sense(target: Target, options: SnapshotImportOptions) -> tuple[str,
 
 
 def _amounts(status: CanisterStatus, copy: StableCopy) -> _Amounts:
-    size = -(-copy.sidecar.hashes.size // PAGE_BYTES) * PAGE_BYTES
+    size = whole_pages(copy.sidecar.hashes.size)
     base = cycles.snapshot_bytes(status)
     if status.heap_bytes is not None:
         base = status.heap_bytes + (status.module_bytes or 0)

@@ -103,9 +103,14 @@ def _extents(handle: int, size: int, start: int) -> Iterator[tuple[int, int]]:
             return
         first = max(position, found // PAGE_BYTES * PAGE_BYTES)
         hole = os.lseek(handle, start + found, os.SEEK_HOLE) - start
-        end = min(size, -(-hole // PAGE_BYTES) * PAGE_BYTES)
+        end = min(size, whole_pages(hole))
         yield first, end
         position = end
+
+
+def whole_pages(size: int) -> int:
+    """So many bytes, rounded up to whole Wasm pages."""
+    return -(-size // PAGE_BYTES) * PAGE_BYTES
 
 
 def read_exactly(handle: int, size: int, offset: int) -> bytes:

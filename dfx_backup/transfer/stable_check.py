@@ -1,7 +1,7 @@
 """A copy against its hashes."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from dfx_backup.errors import InterruptedRunError
 from dfx_backup.transfer.chunk_table import ChunkTable
@@ -46,18 +46,52 @@ def damage_of(
         InterruptedRunError: `should_stop` said so.
         ProjectError, DamageError: it can't be read.
     """
-    if data.size != hashes.size:
-        return (f" has {data.size:,} bytes instead of {hashes.size:,}",)
+    found = size_problem(data, hashes)
+    if found is None:
+        chunks = checked_chunks(data, hashes, progress=progress, should_stop=should_stop)
+        found = chunks_problem([offset for offset, _, right in chunks if not right])
+    return () if found is None else (found,)
+
+
+def size_problem(data: StreamData, hashes: ChunkTable) -> str | None:
+    """What to say behind a copy's name when it has another size than its hashes, or None."""
+    if data.size == hashes.size:
+        return None
+    return f" has {data.size:,} bytes instead of {hashes.size:,}"
+
+
+def chunks_problem(wrong: Sequence[int]) -> str | None:
+    """What to say behind a copy's name when the chunks at these offsets changed, or None."""
+    if not wrong:
+        return None
+    count = f"{len(wrong)} chunk{'' if len(wrong) == 1 else 's'}"
+    return f": {count} changed, the first at offset {wrong[0]:,}"
+
+
+def checked_chunks(
+    data: StreamData,
+    hashes: ChunkTable,
+    *,
+    progress: TransferProgress,
+    should_stop: Callable[[], bool],
+) -> Iterator[tuple[int, bytes, bool]]:
+    """Every chunk of a copy: its offset, its bytes, and whether they have their hash.
+
+    Args:
+        data: open, and as long as the hashes say.
+        hashes: of all its chunks.
+        progress: hears how far it is.
+        should_stop: asked at every chunk.
+
+    Raises:
+        InterruptedRunError: `should_stop` said so.
+        ProjectError, DamageError: it can't be read.
+    """
     progress.begin("checking", total_bytes=hashes.size, done_bytes=0)
-    wrong = []
     for index in range(hashes.count):
         if should_stop():
             raise InterruptedRunError("the check was interrupted")
-        offset, length = index * hashes.chunk_size, hashes.length(index)
-        if hashlib.sha256(data.read(offset, length)).digest() != hashes.get(index):
-            wrong.append(offset)
-        progress.advance(length)
-    if not wrong:
-        return ()
-    count = f"{len(wrong)} chunk{'' if len(wrong) == 1 else 's'}"
-    return (f": {count} changed, the first at offset {wrong[0]:,}",)
+        offset = index * hashes.chunk_size
+        chunk = data.read(offset, hashes.length(index))
+        yield offset, chunk, hashlib.sha256(chunk).digest() == hashes.get(index)
+        progress.advance(len(chunk))

@@ -5,12 +5,13 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from dfx_backup.errors import DamageError, InterruptedRunError
+from dfx_backup.errors import DamageError
 from dfx_backup.ic.snapshot_metadata import SnapshotMetadata
 from dfx_backup.ic.snapshot_parts import ReadPart, Section
 from dfx_backup.model import CanisterId, SnapshotId
 from dfx_backup.transfer.chunk_table import ChunkTable
-from dfx_backup.transfer.slices import ZERO_RUN_PAGES, is_zero, pieces
+from dfx_backup.transfer.slices import ZERO_RUN_PAGES, is_zero, pieces, whole_pages
+from dfx_backup.transfer.stable_check import checked_chunks
 from dfx_backup.transfer.stable_data import StreamData
 from dfx_backup.transfer.terms import (
     PAGE_BYTES,
@@ -39,11 +40,6 @@ class Scanned:
     runs: tuple[tuple[int, int], ...]
     wrong: tuple[int, ...]
 
-    @property
-    def data_bytes(self) -> int:
-        """Bytes that are sent."""
-        return sum(end - begin for begin, end in self.runs)
-
 
 def scan(
     data: StreamData,
@@ -64,24 +60,19 @@ def scan(
         InterruptedRunError: `should_stop` said so.
         ProjectError, DamageError: it can't be read.
     """
-    progress.begin("checking", total_bytes=hashes.size, done_bytes=0)
     runs: list[tuple[int, int]] = []
     wrong = []
-    for index in range(hashes.count):
-        if should_stop():
-            raise InterruptedRunError("the check was interrupted")
-        offset, length = index * hashes.chunk_size, hashes.length(index)
-        chunk = data.read(offset, length)
-        if hashlib.sha256(chunk).digest() != hashes.get(index):
+    chunks = checked_chunks(data, hashes, progress=progress, should_stop=should_stop)
+    for offset, chunk, right in chunks:
+        if not right:
             wrong.append(offset)
-        for start, end in pieces(offset, length):
+        for start, end in pieces(offset, len(chunk)):
             if not is_zero(chunk, start, end):
                 _add(runs, offset + start, offset + end)
-        progress.advance(length)
-    size = _pages(hashes.size)
+    size = whole_pages(hashes.size)
     return Scanned(
         size=size,
-        runs=tuple((begin, min(_pages(end), size)) for begin, end in runs),
+        runs=tuple((begin, min(whole_pages(end), size)) for begin, end in runs),
         wrong=tuple(wrong),
     )
 
@@ -93,10 +84,6 @@ def _add(runs: list[tuple[int, int]], begin: int, end: int) -> None:
         runs[-1] = (runs[-1][0], max(runs[-1][1], end))
     else:
         runs.append((begin, end))
-
-
-def _pages(size: int) -> int:
-    return -(-size // PAGE_BYTES) * PAGE_BYTES
 
 
 class WithoutStableMemory:
