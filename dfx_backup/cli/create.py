@@ -126,7 +126,7 @@ def create(  # noqa: PLR0913 - one parameter for each option
     members = [_member(each, settings, tags, keep_on_chain) for each in targets]
     if dry_run:
         return view.create_plan(plan_backup(run.runtime, depot, members, options))
-    progress = TransferView(run.view, run.surroundings.clock.monotonic)
+    progress = TransferView.of(run)
     return view.created(create_backups(run.runtime, depot, members, options, progress))
 
 

@@ -258,7 +258,7 @@ def _compare(
     ]
     whole = [each for each in readable if each.kind != KIND_STABLE]
     chosen = readable if all_ else list({owner(each): each for each in whole}.values())
-    progress = TransferView(run.view, run.surroundings.clock.monotonic)
+    progress = TransferView.of(run)
     compared: list[LiveComparison] = []
     errors: list[BackupError] = []
     for backup in chosen:

@@ -183,7 +183,7 @@ class _Work:
             question=f"Restore {found} into {target} on {target.network.name}",
             notes=(*view.spending(plan), *plan.warnings),
         )
-        progress = TransferView(run.view, run.surroundings.clock.monotonic)
+        progress = TransferView.of(run)
         done = restore(run.runtime, self._repository, target, found, self._options, progress)
         return view.restored(done)
 
@@ -211,7 +211,7 @@ class _Work:
             question=f"Restore all {len(found)} canisters of {name}",
             notes=view.set_notes(plan),
         )
-        progress = TransferView(run.view, run.surroundings.clock.monotonic)
+        progress = TransferView.of(run)
         done = restore_set(run.runtime, self._repository, targets, found, self._options, progress)
         return view.set_restored(done)
 

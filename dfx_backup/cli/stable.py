@@ -183,7 +183,7 @@ def _export(run: Run, canister: str, options: "StableExportOptions", *, dry_run:
     target = run.connector.canister(run, canister, changes=False)
     if dry_run:
         return view.export_plan(plan_export(target, options))
-    return view.exported(export(run.runtime, target, options, _progress(run)))
+    return view.exported(export(run.runtime, target, options, TransferView.of(run)))
 
 
 @command(group, "verify")
@@ -205,7 +205,7 @@ def verify_(
     if live:
         sidecar = FileCopy.read(path).sidecar
         target = run.connector.canister(run, sidecar.identity.canister_id, changes=False)
-    return view.verified(verify(run.runtime, path, target, _progress(run)))
+    return view.verified(verify(run.runtime, path, target, TransferView.of(run)))
 
 
 @repository_command(group, "import")
@@ -278,7 +278,7 @@ def _import(run: Run, target: "Target", copy: "StableCopy", words: ImportWords) 
         return view.import_plan(plan)
     question = f"Overwrite {plan.stream.name} of {target}"
     run.confirm(yes=words.yes, losses=plan.will_be_lost, question=question, notes=plan.warnings)
-    return view.imported(operation.import_(run.runtime, target, options, _progress(run)))
+    return view.imported(operation.import_(run.runtime, target, options, TransferView.of(run)))
 
 
 def _abort(run: Run, target: "Target", words: ImportWords) -> Report:
@@ -296,7 +296,3 @@ def _methods(protocol: ProtocolChoice, method: str | None) -> "Methods":
     from dfx_backup.operations.stable_plans import Methods, StableProtocol
 
     return Methods(protocol=StableProtocol(protocol.value), method=method)
-
-
-def _progress(run: Run) -> TransferView:
-    return TransferView(run.view, run.surroundings.clock.monotonic)

@@ -88,7 +88,7 @@ def export_by_snapshot(run: Run, canister: str, words: ExportWords) -> Report:
     )
     if words.dry_run:
         return view.export_plan(plan_export(run.runtime, target, options))
-    return view.exported(export(run.runtime, target, options, _progress(run)))
+    return view.exported(export(run.runtime, target, options, TransferView.of(run)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,7 @@ def import_by_snapshot(
         question=f"Put {copy} into {target}, through a snapshot",
         notes=(*view.spending(plan), *plan.warnings),
     )
-    return view.imported(operation.import_(run.runtime, target, options, _progress(run)))
+    return view.imported(operation.import_(run.runtime, target, options, TransferView.of(run)))
 
 
 def refuse_methods(protocol: str, method: str | None, reads: str, stream: str | None) -> None:
@@ -217,7 +217,3 @@ def _module(run: Run, typed: str | None) -> "Module":
             f"{path} can't be read: {error.strerror or error}",
             hint="--module names the .wasm file that `dfx build` has made",
         ) from error
-
-
-def _progress(run: Run) -> TransferView:
-    return TransferView(run.view, run.surroundings.clock.monotonic)

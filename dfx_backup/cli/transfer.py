@@ -101,7 +101,7 @@ def download_snapshot(
     target = run.connector.canister(run, canister, changes=False)
     if dry_run:
         return view.download_plan(plan_download(target, wanted, options))
-    return view.downloaded(download(run.runtime, target, wanted, options, _progress(run)))
+    return view.downloaded(download(run.runtime, target, wanted, options, TransferView.of(run)))
 
 
 def upload_snapshot(  # noqa: PLR0913 - one parameter for each option
@@ -141,7 +141,7 @@ def upload_snapshot(  # noqa: PLR0913 - one parameter for each option
     if options.replace is not None:
         plan = plan_upload(run.runtime, target, options)
         run.confirm(yes=yes, losses=plan.will_be_lost, question=f"Replace a snapshot of {target}")
-    return view.uploaded(upload(run.runtime, target, options, _progress(run)))
+    return view.uploaded(upload(run.runtime, target, options, TransferView.of(run)))
 
 
 def verify_snapshot(run: Run, *, folder: DirOption) -> Report:
@@ -150,7 +150,3 @@ def verify_snapshot(run: Run, *, folder: DirOption) -> Report:
     from dfx_backup.operations.snapshot_verify import verify
 
     return view.verified(verify(run.surroundings.path(folder), run.view))
-
-
-def _progress(run: Run) -> TransferView:
-    return TransferView(run.view, run.surroundings.clock.monotonic)

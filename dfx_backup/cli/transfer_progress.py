@@ -1,9 +1,13 @@
 """How far a transfer is: bytes, rate, time left, retries; live on a terminal, else now and then."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 from dfx_backup.cli import text
 from dfx_backup.cli.progress_view import ProgressView
+
+if TYPE_CHECKING:
+    from dfx_backup.cli.session import Run
 
 
 class Meter:
@@ -62,6 +66,11 @@ class TransferView:
         self._monotonic = monotonic
         self._meter: Meter | None = None
         self._told = 0.0
+
+    @classmethod
+    def of(cls, run: "Run") -> Self:
+        """The view of a command's own transfer."""
+        return cls(run.view, run.surroundings.clock.monotonic)
 
     def step(self, text: str) -> None:
         """A step begins, and a phase that was under way has ended."""
