@@ -13,10 +13,10 @@ from typing import Protocol
 from dfx_backup.errors import NetworkError, RejectError
 from dfx_backup.ic import stable_candid
 from dfx_backup.ic.candid import NAT8, NAT64, CandidError, Type, Value, decode, encode
+from dfx_backup.ic.candid_service import Method, methods
 from dfx_backup.ic.candid_types import label_tag
 from dfx_backup.ic.public_view import SERVICE
 from dfx_backup.model import CanisterId
-from dfx_backup.operations.candid_service import Method, methods
 from dfx_backup.operations.doctor_findings import (
     Finding,
     Topic,

@@ -21,9 +21,6 @@ from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.operations.unfinished import Unfinished, UnfinishedBackups
 from dfx_backup.transfer.upload_state import LeftUpload, left_uploads
 
-LOOK_S = 10.0
-"""Seconds for one look at a canister."""
-
 
 def recoveries(run: Runtime, journaled: Callable[[Pending], Target]) -> list[Finding]:
     """Interrupted runs; one is urgent when its canister is still down."""

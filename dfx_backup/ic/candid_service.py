@@ -1,7 +1,7 @@
 """Methods in the text of a Candid service: names, simple argument types, and what kind they are.
 
-A doctor's reading, not a compiler's: what it does not understand it leaves out or calls not
-simple, and nothing is decided by it but which harmless queries are asked.
+No compiler's reading: what it does not understand it leaves out or calls not simple. That is enough
+for `doctor`, which decides nothing by it but which harmless queries it asks.
 """
 
 import re

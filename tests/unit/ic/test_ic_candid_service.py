@@ -3,7 +3,7 @@ import time
 import pytest
 
 from dfx_backup.ic.candid import NAT64
-from dfx_backup.operations.candid_service import methods
+from dfx_backup.ic.candid_service import methods
 
 DID = """
 // service : { not_this : () -> () query }
