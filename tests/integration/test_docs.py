@@ -87,18 +87,6 @@ def test_the_readme_names_every_command() -> None:
     assert [words for words in leaves() if f"`{' '.join(words)}" not in readme] == []
 
 
-def test_the_readme_names_every_variable() -> None:
-    names = set()
-    for path in (ROOT / "dfx_backup" / "cli").glob("*.py"):
-        names |= set(re.findall(r'"((?:DFX|ICP|XDG)_[A-Z_]+|NO_COLOR|TERM)"', path.read_text()))
-    for path in (ROOT / "dfx_backup" / "repository").glob("s3*.py"):
-        names |= set(re.findall(r'"(AWS_[A-Z_]+)"', path.read_text()))
-    readme = text("README.md")
-
-    assert names, "the search found nothing: it has to be mended"
-    assert [name for name in sorted(names) if f"`{name}`" not in readme] == []
-
-
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
     links = re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text(encoding="utf-8"))
