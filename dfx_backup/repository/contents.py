@@ -1,8 +1,9 @@
 """The blobs of a file in their order: 32 bytes each, and next to nothing for long equal runs."""
 
 import hashlib
+import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from dfx_backup.repository.layout import ID_BYTES
 
@@ -10,6 +11,8 @@ _GROUP = 1024
 """Ids that are kept together; groups that are equal throughout are kept once."""
 _OPENING = threading.Lock()
 """Of two threads that set the first ids of a group, one makes it a group that can be changed."""
+_IDS = struct.Struct(f"{ID_BYTES}s")
+_PLACED = struct.Struct(f"{ID_BYTES}sQ")
 
 
 class ContentTable:
@@ -68,6 +71,21 @@ class ContentTable:
 
     __hash__ = None  # type: ignore[assignment]  # it changes
 
+    def tally(self, zeros: Container[bytes]) -> int:
+        """The sum of `weight` over all places whose id is not one of `zeros`, the fill among them.
+
+        Whoever sets the ids and adds the same up beside it finds out whether one was lost.
+        """
+        total, joined = 0, _PLACED.pack
+        for number, group in enumerate(self._groups):
+            # Nobody has set an id in a group that is still `bytes`.
+            if isinstance(group, bytearray):
+                first = number * _GROUP
+                for place, (blob_id,) in enumerate(_IDS.iter_unpack(group), first):
+                    if blob_id not in zeros:
+                        total += hash(joined(blob_id, place))  # as `weight`, without the call
+        return total
+
     def has(self, blob_id: bytes) -> bool:
         """Whether an id is among them."""
         previous: bytes | bytearray | None = None
@@ -115,6 +133,16 @@ class ContentTable:
                 first, count, current = first + count, 1, blob_id
         if count:
             yield first, count, current
+
+
+def weight(place: int, blob_id: bytes) -> int:
+    """A number that two different ids, or the same id at two places, share by chance alone.
+
+    It is good for this process only. Sums of it do not depend on the order.
+    """
+    # Bytes are hashed with SipHash under the process's key. Hashes of tuples of numbers are nearly
+    # sums themselves: then pages that changed places could cancel each other.
+    return hash(_PLACED.pack(blob_id, place))
 
 
 class ContentBuilder:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 
-from dfx_backup.repository.contents import ContentTable
+from dfx_backup.repository.contents import ContentTable, weight
+from dfx_backup.repository.entries import Entries
 from dfx_backup.repository.layout import BlobKind
 from dfx_backup.repository.ordered_hash import NoHash, OrderedHash
 from dfx_backup.repository.pack_writer import PackWriter
@@ -38,13 +39,14 @@ class FileRecord:
 class FileWriter:
     """Cuts a file into blobs of a fixed size and stores those that are not stored yet.
 
-    Parts that are never written are zeros. Parts should come more or less in their order: one that
-    is far ahead waits for those before it. Made by `Writer.file`.
+    Every part is written or skipped, exactly once. Parts should come more or less in their order:
+    one that is far ahead waits for those before it. Made by `Writer.file`.
 
     Attributes:
         name: its name, with its directory when it lies in one.
         size: its bytes.
         content: ids of its blobs; complete after `finish`.
+        finished: whether `finish` has found nothing wrong.
     """
 
     def __init__(
@@ -59,16 +61,19 @@ class FileWriter:
     ) -> None:
         self.name = name
         self.size = size
+        self.finished = False
         self._packs = packs
         self._repository = repository
         self._jobs = jobs
         self._blob_size = repository.config.blob_size
         self._zero = bytes(self._blob_size)
         count = -(-size // self._blob_size)
-        self.content = ContentTable(count, hashlib.sha256(self._zero).digest())
         self._tail = self._zero[: size % self._blob_size]
+        self._zero_ids = [hashlib.sha256(each).digest() for each in (self._zero, self._tail)]
+        self.content = ContentTable(count, self._zero_ids[0])
         if self._tail:
-            self.content[count - 1] = hashlib.sha256(self._tail).digest()
+            self.content[count - 1] = self._zero_ids[1]
+        self._entries = Entries(name)
         self._hash = OrderedHash(size) if whole_hash else NoHash()
         self._changed = threading.Condition()
         self._running = 0
@@ -105,6 +110,7 @@ class FileWriter:
         """
         self._raise_failure()
         self._hash.skip(offset, length)
+        self._entries.cover(offset, offset + length)
         self._submit(self._hash.drain)
 
     def copy(self, handle: int) -> None:
@@ -139,13 +145,17 @@ class FileWriter:
         """Wait until all parts are stored or on their way; what the file is.
 
         Raises:
+            DamageError: a part did not come, or came twice, or a page was lost here.
             StoreError: an upload failed.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._running or self._failure is not None)
         self._raise_failure()
+        self._entries.check_cover(self.size)
+        self._entries.check(self.content, self._zero_ids)
         self._store_zeros()
         digest = self._hash.finish(self._read_again)
+        self.finished = True
         return FileRecord(
             name=self.name, size=self.size, sha256=digest, content_sha256=self.content.sha256()
         )
@@ -186,6 +196,7 @@ class FileWriter:
         """Skip, and hash the zeros in this thread."""
         self._hash.skip(offset, length)
         self._hash.drain()
+        self._entries.cover(offset, offset + length)
 
     def _store(self, offset: int, data: bytes | bytearray) -> None:
         self._enter(offset, data, len(data))
@@ -196,7 +207,7 @@ class FileWriter:
         size, zero, packs, content = self._blob_size, self._zero, self._packs, self.content
         sha256 = hashlib.sha256
         view = memoryview(data)
-        place = offset // size
+        place, total = offset // size, 0
         for start in range(0, length, size):
             end = min(start + size, length)
             # Comparing is ten times as fast as hashing, and most pages differ in the first bytes.
@@ -204,9 +215,12 @@ class FileWriter:
                 page = view[start:end]
                 blob_id = sha256(page).digest()
                 content[place] = blob_id
+                total += weight(place, blob_id)
                 if packs.claim(BlobKind.DATA, blob_id):
                     packs.add_blob(BlobKind.DATA, blob_id, page)
             place += 1
+        self._entries.add(total)
+        self._entries.cover(offset, offset + length)
 
     def _store_zeros(self) -> None:
         """Store the blobs of zeros, when the file has any."""

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
+from dfx_backup.errors import DamageError
 from dfx_backup.repository.compression import StreamCompressor, compress
 from dfx_backup.repository.index_object import MOST_BLOBS, encode_index
 from dfx_backup.repository.layout import BlobKind, ObjectKind
@@ -174,12 +175,18 @@ class PackWriter:
             wait([running])
 
     def flush(self) -> None:
-        """Write what has been added, and list it in an index object.
+        """Write what has been added, and list it in an index object; nobody may add meanwhile.
 
         Raises:
+            DamageError: a blob was claimed, and never came into a pack.
             StoreError: the store can't be used.
         """
         self.write_packs()
+        if self._claimed:
+            raise DamageError(
+                f"{len(self._claimed)} blobs were lost on their way into a pack",
+                hint="nothing was committed; run it again",
+            )
         self.write_index()
 
     def write_index(self) -> None:

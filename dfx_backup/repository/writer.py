@@ -232,20 +232,25 @@ class Writer:
             os.close(handle)
 
     def commit(self, meta: BackupMeta, extra: Mapping[str, bytes] | None = None) -> Commit:
-        """Make what was written a backup; all files must be finished.
+        """Make what was written a backup.
 
         Args:
             meta: what the snapshot object tells.
             extra: small files that are added first.
 
         Raises:
+            ValueError: a file is not finished.
             LockedError: our lock was lost meanwhile.
-            DamageError: a pack that is needed is not in the store.
+            DamageError: a blob or a pack that is needed is not in the store.
             StoreError: the store can't be used.
         """
+        files: list[FileWriter | LooseFile] = [*self._files.values(), *self._loose]
+        for file in files:
+            if not file.finished:
+                raise ValueError(f"{file.name} is not finished")
         for name, data in (extra or {}).items():
             self.add(name, data)
-        self._sizes |= {file.name: file.size for file in self._loose}
+        self._sizes |= {each.name: each.size for each in self._loose}
         tree = self._store_trees(meta)
         self._packs.flush()
         self._fence()

@@ -88,6 +88,7 @@ def test_restic_reads_large_blobs_and_long_holes(root: Path, judge: Restic, tmp_
     size = 8 * 1024 * PAGE + 7  # to be listed only
     with repository.writer() as writer:
         file = writer.file("stable_memory.bin", size, whole_hash=False)
+        file.skip(0, size - 7)
         file.write(size - 7, b"the end")
         file.finish()
         writer.add("small.bin", noise(1, 9))

@@ -115,12 +115,14 @@ def test_slices_in_any_order_from_many_threads(
     assert commit.stats.new_blobs == len(set(node.content)) + 1
 
 
-def test_what_is_never_written_is_zeros_and_a_hole(repository: Repository, tmp_path: Path) -> None:
+def test_what_is_skipped_is_zeros_and_a_hole(repository: Repository, tmp_path: Path) -> None:
     size = 300 * PAGE + 5
     with repository.writer() as writer:
         file = writer.file(NAME, size)
+        file.skip(0, 100 * PAGE)
         file.write(100 * PAGE, pages(7))
-        file.skip(200 * PAGE, 50 * PAGE)
+        file.skip(101 * PAGE, 99 * PAGE)
+        file.skip(200 * PAGE, 100 * PAGE + 5)
         record = file.finish()
         commit = writer.commit(META)
 
