@@ -1,12 +1,10 @@
 """`--version`: this program, and the ones that it would drive."""
 
-from pathlib import Path
-
 from dfx_backup import __version__
 from dfx_backup.cli import text
 from dfx_backup.cli.context import Surroundings
 from dfx_backup.cli.output import Report
-from dfx_backup.drivers.environment import locate
+from dfx_backup.drivers.environment import locate, locate_dfx
 from dfx_backup.errors import ToolError
 
 _TIMEOUT_S = 3.0
@@ -43,12 +41,11 @@ def _tool(name: str, surroundings: Surroundings) -> dict[str, str | None]:
 
 
 def _locate(name: str, surroundings: Surroundings) -> str | None:
-    """As the drivers find it: dfx in the cache of the dfx that started us, else on PATH."""
+    path = surroundings.environment.get("PATH", "")
+    if name != "dfx":
+        return locate(name, path=path)
     cache = surroundings.cache_path
-    cached = None
-    if name == "dfx" and cache is not None:
-        cached = locate(str(Path(cache) / name), path="")
-    return cached or locate(name, path=surroundings.environment.get("PATH", ""))
+    return locate_dfx(cache_path=None if cache is None else str(cache), path=path)
 
 
 def _ask(program: str, surroundings: Surroundings) -> tuple[str | None, str | None]:

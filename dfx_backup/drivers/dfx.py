@@ -13,7 +13,7 @@ from dfx_backup.drivers.base import (
     ignore_sent,
 )
 from dfx_backup.drivers.dfx_errors import classify
-from dfx_backup.drivers.environment import child_environment, locate
+from dfx_backup.drivers.environment import child_environment, locate_dfx
 from dfx_backup.drivers.failures import EXPIRY_S
 from dfx_backup.drivers.features import DfxFeature, ToolVersion, require_dfx
 from dfx_backup.drivers.runner import CALL_TIMEOUT_S, PROBE_TIMEOUT_S, Once, Runner
@@ -44,16 +44,6 @@ class DfxTool:
     version: ToolVersion
     environment: Mapping[str, str] = field(repr=False)
     cwd: str | None = None
-
-
-def locate_dfx(*, cache_path: str | None, path: str) -> str | None:
-    """Where dfx is: in the cache of the dfx that started us, else on PATH, else None.
-
-    The one on PATH may be a shim that runs another version from folder to folder. The cache holds
-    no binary when that version was never installed into it.
-    """
-    cached = None if cache_path is None else locate(str(Path(cache_path) / "dfx"), path="")
-    return cached or locate("dfx", path=path)
 
 
 def probe_dfx(

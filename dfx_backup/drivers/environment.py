@@ -66,6 +66,16 @@ def locate(program: str, *, path: str) -> str | None:
     return None if found is None else str(Path(found).absolute())
 
 
+def locate_dfx(*, cache_path: str | None, path: str) -> str | None:
+    """Where dfx is: in the cache of the dfx that started us, else on PATH, else None.
+
+    The one on PATH may be a shim that runs another version from folder to folder. The cache holds
+    no binary when that version was never installed into it.
+    """
+    cached = None if cache_path is None else locate(str(Path(cache_path) / "dfx"), path="")
+    return cached or locate("dfx", path=path)
+
+
 def require(program: str, *, path: str, hint: str | None = None) -> str:
     """As `locate`.
 

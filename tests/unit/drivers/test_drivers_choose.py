@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from dfx_backup.drivers.choose import Choice, Situation, choose_driver
-from dfx_backup.drivers.dfx import DfxTool, locate_dfx
+from dfx_backup.drivers.dfx import DfxTool
+from dfx_backup.drivers.environment import locate_dfx
 from dfx_backup.drivers.features import ToolVersion
 from dfx_backup.drivers.icp import IcpTool
 from dfx_backup.errors import ToolError
