@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterator
 from typing import Self
 
+from dfx_backup.errors import DamageError
+
 HASH_BYTES = 32
 """Bytes of a SHA-256."""
 _NONE = bytes(HASH_BYTES)  # nothing has this hash, as far as anybody knows
@@ -38,7 +40,14 @@ class ChunkTable:
         return None if found in (b"", _NONE) else found
 
     def put(self, index: int, hash_: bytes | None) -> None:
-        """Set a chunk's hash, or forget it."""
+        """Set a chunk's hash, or forget it.
+
+        Raises:
+            IndexError: there is no such chunk.
+        """
+        # Beyond the end, or of another length, it would move the hashes of all others.
+        if not 0 <= index < self.count or len(hash_ or _NONE) != HASH_BYTES:
+            raise IndexError(index)
         self._hashes[index * HASH_BYTES : (index + 1) * HASH_BYTES] = hash_ or _NONE
 
     def resized(self, size: int) -> Self:
@@ -56,6 +65,19 @@ class ChunkTable:
     def is_whole(self) -> bool:
         """Whether every hash is known."""
         return all(self.get(index) is not None for index in range(self.count))
+
+    def require_whole(self, what: str) -> None:
+        """Refuse a table in which hashes are missing: their chunks never came.
+
+        Raises:
+            DamageError: so it is.
+        """
+        if not self.is_whole():
+            raise DamageError(
+                f"chunks of {what} were lost on their way",
+                hint="nothing was completed; run it again, and report it: this is a fault of the"
+                " program",
+            )
 
     def __iter__(self) -> Iterator[bytes | None]:
         """The hashes in order."""

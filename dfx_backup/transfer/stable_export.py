@@ -62,6 +62,7 @@ def export_stream(
         InterruptedRunError: `options.should_stop` said so.
         EndpointError: the canister answers with an error, or with less than was asked for.
         NetworkError: the canister refuses, or can't be reached.
+        DamageError: a chunk was lost here.
         RefusedError: the files hold something else.
         LockedError: another process works with them.
         ProjectError: they can't be used.
@@ -151,7 +152,8 @@ class _Export:
                 return self._by_reads(fetcher, is_first=is_first)
             return self._by_hashes(fetcher)
         except EndpointError as error:
-            if error.case not in _MOVED:
+            # A read that is still in flight would bring what was there before into the next round.
+            if error.case not in _MOVED or not fetcher.is_idle:
                 raise
             self._collected = None  # it shrank under our hands
             return None
@@ -225,11 +227,13 @@ class _Export:
         self, fetcher: Fetcher, proof: Proof, stream: Stream, info: EndpointsInfo
     ) -> ExportReport:
         fetcher.sync()
+        hashes = fetcher.snapshot()
+        hashes.require_whole(self._what.stream)
         sidecar = Sidecar(
             identity=self._what,
             kind=stream.kind.value,
             kit=info.kit,
-            hashes=fetcher.snapshot(),
+            hashes=hashes,
             certified=proof.certified,
             moment=proof.moment,
             versions=proof.versions,

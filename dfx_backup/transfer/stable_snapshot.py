@@ -141,6 +141,7 @@ class _Export:
         self._take_resumed()
         self._progress.begin("reading", total_bytes=self.table.size, done_bytes=self._resumed)
         moved = self._parts.read(self._slices(), self._keep)
+        self.table.require_whole("the snapshot's stable memory")
         self._work.sync()
         return moved
 
