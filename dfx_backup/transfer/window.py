@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from dfx_backup.errors import (
     CertificateError,
+    DamageError,
     InterruptedRunError,
     NetworkError,
     RejectError,
@@ -120,7 +121,8 @@ class Window(Generic[J]):
         self._stopped = False
         self._failure: BaseException | None = None
         self._quickest_s: float | None = None
-        self._done = 0
+        self._taken = self._done = 0
+        self._exhausted = False
         self.retries = 0
         self.widest = 0
         self.began: float | None = None
@@ -152,6 +154,7 @@ class Window(Generic[J]):
 
         Raises:
             InterruptedRunError: `should_stop` said so.
+            DamageError: a job was left out.
             Exception: the first error that does not pass; what was in flight has ended, or has
                 been left behind after `DRAIN_S`.
         """
@@ -165,6 +168,11 @@ class Window(Generic[J]):
         if self._failure is not None:
             self._drain()
             raise self._failure
+        if not self._exhausted or self._done != self._taken:
+            raise DamageError(
+                f"{self._done} of {self._taken} parts were done, and perhaps not all were begun",
+                hint="run it again, and report it: this is a fault of the program",
+            )
 
     def _watch(self, target: Callable[[], None]) -> None:
         """Start threads as long as more are of use, and wait until all have ended."""
@@ -217,7 +225,9 @@ class Window(Generic[J]):
             try:
                 job = next(waiting)
             except StopIteration:
+                self._exhausted = True
                 return False
+            self._taken += 1
             self._running += 1
             self.widest = max(self.widest, self._running)
             began = self._outside.monotonic()

@@ -1,3 +1,4 @@
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -326,3 +327,29 @@ def test_pace_never_stands_still() -> None:
     for _ in range(20):
         pace.success()
     assert pace.allowed == 2
+
+
+def test_jobs_that_nobody_does_are_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Window._one
+    done = []
+
+    def tired(window: "Window[int]", waiting: Iterator[int], work: object) -> bool:
+        worker(window, waiting, work)  # type: ignore[arg-type] # any callable
+        return len(done) < 3
+
+    monkeypatch.setattr(Window, "_one", tired)
+    with pytest.raises(DamageError, match="3 of 3 parts were done, and perhaps not all"):
+        run(Window(quick(window=1), on_retry=silent), 10, done.append)
+    assert done == [0, 1, 2]
+
+
+def test_every_job_is_done_exactly_once() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            done: list[int] = []
+            run(Window(quick(window=8), on_retry=silent), 400, done.append)
+            assert sorted(done) == list(range(400))
+    finally:
+        sys.setswitchinterval(before)
