@@ -117,8 +117,9 @@ def _write(writer: Writer, folder: Path, source: Source, name: str) -> FileRecor
         else:
             stored = writer.add_file(name, path, whole_hash=whole)
         found = file_record(stored, writer.blob_size)
-        pages = found.pages
-        if source.pages is not None and pages != source.pages:
+        # What is stored counts, and not the file: it is hashed itself only where it must be.
+        pages: PageHash | None = PageHash(page_bytes=writer.blob_size, sha256=stored.content_sha256)
+        if source.pages is not None and source.pages.page_bytes != writer.blob_size:
             with path.open("rb") as file:  # a repository with blobs of another size made it
                 hashes = FileHash(whole=False, page_bytes=source.pages.page_bytes)
                 hash_file(file.fileno(), hashes)
