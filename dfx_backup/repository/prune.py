@@ -211,7 +211,7 @@ class _Pruning:
         self._progress = progress
         self._builders = {kind: PackBuilder() for kind in BlobKind}
         self._new_packs: list[IndexedPack] = []
-        self._new_bytes = 0
+        self._new_bytes = self._moved_bytes = 0
 
     def run(self, report: PruneReport) -> PruneReport:
         """New packs, new index, old index, old packs; the lock is looked at before each."""
@@ -265,6 +265,17 @@ class _Pruning:
                         self._move(pack)
         for kind in BlobKind:
             self._finish(kind)
+        # The marks were added up pack by pack when backups were looked at, and not as we go.
+        index = self._survey.index
+        numbers = [index.pack_number(pack_id) for pack_id in chosen]
+        needed = sum(index.used[number] for number in numbers if number is not None)
+        if needed != self._moved_bytes:
+            raise DamageError(
+                f"backups need {needed} bytes of {len(chosen)} packs, and {self._moved_bytes} were"
+                " written anew",
+                hint="nothing was removed; run it again, and report it: this is a fault of the"
+                " program",
+            )
 
     def _move(self, pack: IndexedPack) -> None:
         """Move the needed blobs of one pack."""
@@ -284,6 +295,7 @@ class _Pruning:
                 raw_length=blob.raw_length,
                 compressed=blob.compressed,
             )
+            self._moved_bytes += blob.length
             if builder.full:
                 self._finish(blob.kind)
 

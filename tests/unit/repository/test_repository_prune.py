@@ -1,5 +1,7 @@
 """Forget and prune: what goes, what stays, and when nothing is touched."""
 
+from typing import Any
+
 import pytest
 
 from dfx_backup.errors import DamageError, LockedError, RefusedError
@@ -10,6 +12,7 @@ from dfx_backup.repository.memory import MemoryStore
 from dfx_backup.repository.prune import prune
 from dfx_backup.repository.repository import Repository
 from dfx_backup.repository.subset import EVERYTHING
+from dfx_backup.repository.usage import MarkedIndex
 from tests.fakes.faulty_store import Fault, FaultyStore
 from tests.fakes.repositories import (
     PAGE,
@@ -296,3 +299,31 @@ def test_order_of_deletes(repository: Repository, store: MemoryStore, clock: Age
     order = list(dict.fromkeys(kinds))
     assert order == [("put", "data"), ("put", "index"), ("delete", "index"), ("delete", "data")]
     assert kinds == sorted(kinds, key=order.index)
+
+
+def test_a_needed_blob_that_is_left_out_ends_a_prune_before_anything_goes(
+    repository: Repository, store: MemoryStore, clock: Ageing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = back_up(repository, FIRST), back_up(repository, SECOND)
+    forget(repository, [first.snapshot_id])
+    clock.now += DAY
+    keeps = MarkedIndex.keeps
+    calls = iter(range(1000))
+
+    def forgetful(index: MarkedIndex, *blob: Any) -> bool:
+        return keeps(index, *blob) and next(calls) != 2
+
+    monkeypatch.setattr(MarkedIndex, "keeps", forgetful)
+    before = names(store, ObjectKind.DATA), names(store, ObjectKind.INDEX)
+    with pytest.raises(DamageError, match="were written anew") as caught:
+        prune(repository)
+    assert caught.value.hint is not None
+    assert "nothing was removed" in caught.value.hint
+    assert names(store, ObjectKind.DATA) >= before[0]
+    assert names(store, ObjectKind.INDEX) == before[1]
+    assert contents(repository, second.snapshot_id) == SECOND
+    monkeypatch.undo()
+    clock.now += DAY
+    prune(repository)
+    assert contents(repository, second.snapshot_id) == SECOND
+    sound(repository)
