@@ -25,12 +25,20 @@ MIB = 1 << 20
 
 
 class RestoreProject(TransferProject):
-    """A `TransferProject` with a repository that opens by itself."""
+    """A `TransferProject` with a repository that opens by itself.
+
+    Attributes:
+        env: what names and opens the repository.
+    """
 
     def __init__(self, server: ReplicaServer, folder: Path) -> None:
         super().__init__(server, folder)
         self.password = folder / "password"
         self.password.write_text(f"{PASSWORD}\n")
+        self.env = {
+            "DFX_BACKUP_PASSWORD_FILE": str(self.password),
+            "DFX_BACKUP_REPO": "repo",
+        }
         self._numbers = itertools.count()
         code, told = self.run("init", "--repo", "repo")
         assert code == 0, told
@@ -47,10 +55,8 @@ class RestoreProject(TransferProject):
         env: Mapping[str, str] | None = None,
         **more: Any,
     ) -> int:
-        around = {"DFX_BACKUP_PASSWORD_FILE": str(self.password), "DFX_BACKUP_REPO": "repo"}
-        return super().run_text(
-            *argv, identity=identity, driver=driver, env={**around, **(env or {})}, **more
-        )
+        around = {**self.env, **(env or {})}
+        return super().run_text(*argv, identity=identity, driver=driver, env=around, **more)
 
     def data(self, *argv: str, code: int = 0, **more: Any) -> Any:
         """`data` of a command that ends with the code; the whole envelope when it is not 0."""
@@ -126,12 +132,7 @@ def start(project: RestoreProject, *argv: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-m", "dfx_backup", *argv, *words],
         cwd=project.folder,
-        env={
-            "HOME": str(project.dfx.home),
-            "PATH": "/nowhere",
-            "DFX_BACKUP_REPO": "repo",
-            "DFX_BACKUP_PASSWORD_FILE": str(project.password),
-        },
+        env={"HOME": str(project.dfx.home), "PATH": "/nowhere", **project.env},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

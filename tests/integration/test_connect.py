@@ -1,7 +1,6 @@
 """From words to a canister on a real replica: project, network, driver, identity, password."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +11,10 @@ from dfx_backup.cli.context import SystemClock
 from dfx_backup.ic.principal import Principal
 from dfx_backup.ic.root_keys import MAINNET_ROOT_KEY, network_id
 from dfx_backup.replica.server import ReplicaServer
-from dfx_backup.repository import keys
 from tests.contract.replica_bench import identity, note_wasm, pem
 from tests.fakes.dfx.install import FakeDfx
 from tests.fakes.snapshot_folder import CANISTER, write_folder
 from tests.fakes.stage import Stage
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
 
 
 class Project:
@@ -280,10 +272,8 @@ def test_recover_all_looks_at_the_projects_canisters(project: Project) -> None:
     assert [each["canister_name"] for each in told["data"]["recovered"]] == ["note"]
 
 
-def test_an_import_needs_no_identity_where_the_network_is_known(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(keys, "SCRYPT_N", 16)
+@pytest.mark.usefixtures("quick_keys")
+def test_an_import_needs_no_identity_where_the_network_is_known(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     write_folder(tmp_path / "copy", ours=False)
     (tmp_path / "password").write_text("secret\n")

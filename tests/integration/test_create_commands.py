@@ -3,7 +3,6 @@
 import json
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +15,19 @@ from dfx_backup.operations.repository_access import Access
 from dfx_backup.operations.unfinished import Unfinished, UnfinishedBackups
 from dfx_backup.replica.faults import RejectFault
 from dfx_backup.replica.management_settings import Visibility
-from dfx_backup.replica.server import ReplicaServer
 from dfx_backup.replica.state import RunState
-from dfx_backup.repository import keys
 from tests.contract.replica_bench import identity, note_wasm
 from tests.fakes.backup_project import PAGE, READ, BackupProject, scattered
 from tests.fakes.faulty_store import Fault, FaultyStore
 from tests.fakes.repositories import wait_for
 
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start(delegation=True) as started:
-        yield started
-
-
-@pytest.fixture(autouse=True)
-def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "SCRYPT_N", 1 << 10)
+DELEGATION = True
 
 
 @pytest.fixture
-def project(server: ReplicaServer, tmp_path: Path) -> Iterator[BackupProject]:
-    made = BackupProject(server, tmp_path)
-    made.fill("note", scattered(1, 100), pages=130)
-    yield made
-    made.close()
+def project(project: BackupProject) -> BackupProject:
+    project.fill("note", scattered(1, 100), pages=130)
+    return project
 
 
 def errors(told: Any) -> str:

@@ -3,14 +3,11 @@
 import os
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dfx_backup.operations.repository_access import Access
-from dfx_backup.replica.server import ReplicaServer
-from dfx_backup.repository import keys
 from dfx_backup.repository.check import check
 from dfx_backup.repository.subset import EVERYTHING
 from tests.fakes.backup_project import READ, BackupProject, scattered
@@ -18,22 +15,6 @@ from tests.fakes.faulty_store import Fault, FaultyStore
 
 WINDOW = 50
 SMALL = 12
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
-
-
-@pytest.fixture
-def project(
-    server: ReplicaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[BackupProject]:
-    monkeypatch.setattr(keys, "SCRYPT_N", 1 << 10)
-    made = BackupProject(server, tmp_path)
-    yield made
-    made.close()
 
 
 class Faults:

@@ -5,14 +5,11 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 import wasmtime
 
-from dfx_backup.replica.server import ReplicaServer
-from dfx_backup.repository import keys
 from dfx_backup.repository.prune import prune
 from dfx_backup.repository.s3 import S3ObjectStore
 from tests.fakes.backup_project import PAGE, BackupProject, scattered
@@ -37,20 +34,7 @@ NANS = """
 """
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start(delegation=True) as started:
-        yield started
-
-
-@pytest.fixture
-def project(
-    server: ReplicaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[BackupProject]:
-    monkeypatch.setattr(keys, "SCRYPT_N", 1 << 10)
-    made = BackupProject(server, tmp_path)
-    yield made
-    made.close()
+DELEGATION = True
 
 
 def install(project: BackupProject, text: str) -> None:

@@ -5,7 +5,6 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,12 +94,6 @@ def test_what_it_installs_is_there() -> None:
     assert commands[1] == f"{folder[1]}/bin/pip install '.[replica]'"
     assert commands[2] == f"source {folder[1]}/bin/activate"
     assert re.search(r"^replica = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
 
 
 def test_the_program_of_the_python_api_runs(server: ReplicaServer, tmp_path: Path) -> None:

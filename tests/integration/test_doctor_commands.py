@@ -55,20 +55,12 @@ def with_service(wasm: bytes, service: bytes, *, public: bool = True) -> bytes:
     return wasm + b"\0" + leb(len(content)) + content
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
-
-
 @pytest.fixture
-def project(server: ReplicaServer, tmp_path: Path) -> Iterator[BackupProject]:
-    made = BackupProject(server, tmp_path)
-    made.canister.controllers = [identity("alice").principal.raw, b"\x01" * 28 + b"\x02"]
+def project(project: BackupProject, tmp_path: Path) -> BackupProject:
+    project.canister.controllers = [identity("alice").principal.raw, b"\x01" * 28 + b"\x02"]
     for secret in (tmp_path / "password", *tmp_path.rglob("identity.pem")):
         secret.chmod(0o600)
-    yield made
-    made.close()
+    return project
 
 
 def findings(told: Any) -> dict[str, Any]:

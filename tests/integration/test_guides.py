@@ -6,7 +6,6 @@ in between is done by hand.
 
 import json
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pytest
 
 from dfx_backup.ic.principal import Principal
 from dfx_backup.replica.server import ReplicaServer
-from dfx_backup.repository import keys
 from tests.contract.replica_bench import identity, note_wasm
 from tests.fakes.backup_project import PAGE, BackupProject
 from tests.fakes.documents import ROOT, block, blocks, fenced_lines
@@ -24,21 +22,10 @@ PLACE = "s3:https://s3.example.com/backups/social"
 TRUE, FALSE = "/bin/true", "/bin/false"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
-
-
 @pytest.fixture
-def project(
-    server: ReplicaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[BackupProject]:
-    monkeypatch.setattr(keys, "SCRYPT_N", 1 << 10)
-    made = BackupProject(server, tmp_path)
-    made.fill("note", b"Monday", pages=3)
-    yield made
-    made.close()
+def project(project: BackupProject) -> BackupProject:
+    project.fill("note", b"Monday", pages=3)
+    return project
 
 
 class Guide:

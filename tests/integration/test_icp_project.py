@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,11 @@ from dfx_backup.cli.app import main
 from dfx_backup.cli.context import SystemClock
 from dfx_backup.ic.principal import Principal
 from dfx_backup.replica.server import ReplicaServer
-from dfx_backup.repository import keys
 from tests.contract.icp_home import PASSWORD, IcpHome
 from tests.contract.replica_bench import identity, note_wasm
 from tests.fakes.stage import Stage
 
-pytestmark = pytest.mark.judge
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
+pytestmark = [pytest.mark.judge, pytest.mark.usefixtures("quick_keys")]
 
 
 @pytest.fixture(scope="module")
@@ -217,9 +209,8 @@ def test_without_icp_the_agent_takes_over(project: Project) -> None:
     assert "`icp` was not found" in told["errors"][0]["message"]
 
 
-def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def repository(project: Project) -> dict[str, str]:
     """A new repository, and what opens it."""
-    monkeypatch.setattr(keys, "SCRYPT_N", 1 << 10)
     (project.folder / "secret").write_text("a secret for tests\n")
     env = {"DFX_BACKUP_REPO": "repo", "DFX_BACKUP_PASSWORD_FILE": "secret"}
     code, told = project.run("init", env=env)
@@ -228,10 +219,8 @@ def repository(project: Project, monkeypatch: pytest.MonkeyPatch) -> dict[str, s
 
 
 @pytest.mark.parametrize("driver", [(), ("--driver", "agent")], ids=["icp", "agent"])
-def test_a_backup_and_the_way_back(
-    project: Project, monkeypatch: pytest.MonkeyPatch, driver: tuple[str, ...]
-) -> None:
-    env = repository(project, monkeypatch)
+def test_a_backup_and_the_way_back(project: Project, driver: tuple[str, ...]) -> None:
+    env = repository(project)
     replica = project.server.replica
     replica.ingress(b"\x04", project.raw, "set", b"before", request_id=os.urandom(32))
     code, created = project.run("create", "note", *AT, *driver, env=env)
@@ -246,9 +235,7 @@ def test_a_backup_and_the_way_back(
     assert replica.query(b"\x04", project.raw, "get", b"") == b"before"
 
 
-def test_a_backup_with_a_key_that_only_icp_can_use(
-    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backup_with_a_key_that_only_icp_can_use(project: Project, tmp_path: Path) -> None:
     home, name = project.home, "visitor"
     public, chain = tmp_path / "public.pem", tmp_path / "chain.json"
     words = ("identity", "delegation")
@@ -258,7 +245,7 @@ def test_a_backup_with_a_key_that_only_icp_can_use(
     )
     chain.write_text(signed)
     home.run(*words, "use", name, "--from-json", str(chain))
-    env = repository(project, monkeypatch)
+    env = repository(project)
     replica = project.server.replica
     replica.ingress(b"\x04", project.raw, "set", b"before", request_id=os.urandom(32))
     code, created = project.run("create", "note", *AT, "--identity", name, env=env)

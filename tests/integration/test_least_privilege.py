@@ -4,7 +4,6 @@ What docs/threat-model.md and docs/guides/least-privilege.md promise, on the dev
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,29 +14,19 @@ from dfx_backup.ic.management import ManagementCanister
 from dfx_backup.ic.retry import NO_RETRY
 from dfx_backup.ic.session import Session
 from dfx_backup.model import CanisterId
-from dfx_backup.replica.server import ReplicaServer
-from dfx_backup.repository import keys
 from tests.contract.replica_bench import identity
 from tests.fakes.backup_project import PAGE, BackupProject, scattered
 
 TAKER, VIEWER = "alice", "bob"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start(delegation=True) as started:
-        yield started
+DELEGATION = True
 
 
 @pytest.fixture
-def project(
-    server: ReplicaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[BackupProject]:
-    monkeypatch.setattr(keys, "SCRYPT_N", 1 << 10)
-    made = BackupProject(server, tmp_path)
-    made.fill("note", scattered(7, 40), pages=60)
-    yield made
-    made.close()
+def project(project: BackupProject) -> BackupProject:
+    project.fill("note", scattered(7, 40), pages=60)
+    return project
 
 
 def calls_of(project: BackupProject, who: str) -> Iterator[ManagementCanister]:

@@ -12,7 +12,6 @@ import pytest
 
 from dfx_backup.model import Consistency
 from dfx_backup.operations.backups import backup_meta
-from dfx_backup.repository import keys
 from dfx_backup.repository.keys import Password
 from dfx_backup.repository.layout import ObjectKind
 from dfx_backup.repository.local import LocalStore
@@ -25,11 +24,7 @@ from tests.fakes.repositories import PASSWORD, Restic
 from tests.fakes.snapshot_folder import CANISTER, TAKEN, contents, paged, write_folder
 from tests.fakes.stage import NETWORK_ID
 
-
-@pytest.fixture(autouse=True)
-def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords that are quick to try; the engine's own tests try slow ones."""
-    monkeypatch.setattr(keys, "SCRYPT_N", 16)
+pytestmark = pytest.mark.usefixtures("quick_keys")
 
 
 @pytest.fixture

@@ -59,9 +59,7 @@ COMMANDS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keys, "SCRYPT_N", 16)
+pytestmark = pytest.mark.usefixtures("quick_keys")
 
 
 class Damaged:

@@ -17,23 +17,14 @@ from dfx_backup.operations import backup_source
 from dfx_backup.replica.faults import RejectFault
 from dfx_backup.replica.server import ReplicaServer
 from dfx_backup.replica.state import RunState
-from dfx_backup.repository import keys
 from tests.contract.replica_bench import identity
 from tests.fakes.restore_project import RestoreProject, await_calls, start
 
 MIB = 1 << 20
 
 
-@pytest.fixture(autouse=True)
-def quick_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Passwords that are quick to try; the engine's own tests try slow ones."""
-    monkeypatch.setattr(keys, "SCRYPT_N", 16)
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start(delegation=True) as started:
-        yield started
+pytestmark = pytest.mark.usefixtures("quick_keys")
+DELEGATION = True
 
 
 @pytest.fixture

@@ -125,12 +125,6 @@ class Held:
         return process
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
-
-
 @pytest.fixture
 def held(server: ReplicaServer, tmp_path: Path) -> Iterator[Held]:
     made = Held(server, tmp_path)

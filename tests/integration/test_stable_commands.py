@@ -21,12 +21,6 @@ IMPORT = ("stable", "import", "note", "--file", "copy", "--yes")
 VERIFY = ("stable", "verify", "--file", "copy")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
-
-
 @pytest.fixture
 def project(server: ReplicaServer, tmp_path: Path) -> Iterator[StableProject]:
     made = StableProject(server, tmp_path)

@@ -18,12 +18,6 @@ IMPORT = ("stable", "import", "note", "--via", "snapshot", "--file", "copy", "--
 REBUILD = (*IMPORT, "--heap-from-stable")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
-
-
 @pytest.fixture
 def project(server: ReplicaServer, tmp_path: Path) -> Iterator[HeapProject]:
     made = HeapProject(server, tmp_path)

@@ -21,12 +21,6 @@ CHUNK = 15 * PAGE
 MEMORY, SIDECAR = "memory.stable.bin", "memory.stable.json"
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
-
-
 @pytest.fixture
 def project(server: ReplicaServer, tmp_path: Path) -> Iterator[StableRepositoryProject]:
     made = StableRepositoryProject(server, tmp_path)

@@ -34,12 +34,6 @@ TAKE = "take_canister_snapshot"
 STEPS = ("stopping", "taking a snapshot", "starting")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
-
-
 @pytest.fixture
 def stage(server: ReplicaServer, tmp_path: Path) -> Iterator[TerminalStage]:
     yield TerminalStage(server, tmp_path)

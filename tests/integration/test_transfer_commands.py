@@ -32,10 +32,7 @@ PAGE = 65536
 DATA = os.urandom(5 * MIB)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start(delegation=True) as started:
-        yield started
+DELEGATION = True
 
 
 @pytest.fixture

@@ -40,10 +40,7 @@ NOISE = os.urandom(5 * MIB)
 CHUNKS = (b"one", NOISE[:MIB])
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start(delegation=True) as running:
-        yield running
+DELEGATION = True
 
 
 @pytest.fixture
