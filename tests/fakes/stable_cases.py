@@ -3,6 +3,7 @@
 import random
 
 from tests.fakes.memory_endpoints import Call, MemoryEndpoints, reject
+from tests.fakes.old_canister import OldCanister
 from tests.fakes.snapshot_folder import write_folder
 from tests.fakes.stage import Stage
 
@@ -23,6 +24,14 @@ def endpoints(stage: Stage) -> MemoryEndpoints:
     made.apps["motto"] = lambda: b"carpe diem"
     made.canister = stage.add("chat")
     stage.endpoints = made
+    return made
+
+
+def old_endpoints(stage: Stage) -> OldCanister:
+    """A canister with the methods of others."""
+    made = OldCanister(MEMORY)
+    made.canister = stage.add("chat")
+    stage.endpoints = made  # type: ignore[assignment] # it is called in the same way
     return made
 
 

@@ -4,25 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.old_canister import OldCanister
-from tests.fakes.stable_cases import MEMORY, endpoints, read_from_snapshot, without_methods
+from tests.fakes.stable_cases import (
+    MEMORY,
+    endpoints,
+    old_endpoints,
+    read_from_snapshot,
+    without_methods,
+)
 from tests.fakes.stage import Stage
 
 FACTLAND = ("stable", "export", "chat", "--file", "copy", "--protocol", "factland")
 BLOB = ("stable", "export", "chat", "--file", "copy", "--protocol", "offset-blob")
 
 
-def old(stage: Stage) -> OldCanister:
-    made = OldCanister(MEMORY)
-    made.canister = stage.add("chat")
-    stage.endpoints = made  # type: ignore[assignment]
-    return made
-
-
 @pytest.mark.parametrize(("argv", "certified"), [(FACTLAND, "reads"), (BLOB, "uncertified")])
 def test_older_methods(tmp_path: Path, argv: tuple[str, ...], certified: str) -> None:
     stage = Stage(tmp_path)
-    old(stage)
+    old_endpoints(stage)
 
     assert stage.run(*argv, "--json") == 0, stage.stdout
     data = stage.envelope["data"]

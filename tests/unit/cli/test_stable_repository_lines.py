@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.cases import OPEN, empty_repository, stream_in_repository
-from tests.fakes.stable_cases import RESTORE, STORE
+from tests.fakes.stable_cases import RESTORE, STORE, old_endpoints
 from tests.fakes.stage import Stage
-from tests.unit.cli.test_stable_lines import old
 
 FACTLAND = ("stable", "export", "chat", "--protocol", "factland", *OPEN)
 BLOB = ("stable", "export", "chat", "--protocol", "offset-blob", *OPEN)
@@ -19,7 +18,7 @@ BLOB = ("stable", "export", "chat", "--protocol", "offset-blob", *OPEN)
 def test_older_methods(tmp_path: Path, argv: tuple[str, ...], certified: str, level: int) -> None:
     stage = Stage(tmp_path)
     empty_repository(stage)
-    made = old(stage)
+    made = old_endpoints(stage)
 
     assert stage.run(*argv, "--json") == 0, stage.stdout
 
@@ -39,7 +38,7 @@ def test_older_methods(tmp_path: Path, argv: tuple[str, ...], certified: str, le
 def test_what_never_holds_still_is_not_committed(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     empty_repository(stage)
-    made = old(stage)
+    made = old_endpoints(stage)
     made.after = lambda number: made.memory.__setitem__(0, number % 256)
 
     assert stage.run(*FACTLAND) == 60
