@@ -1,6 +1,5 @@
 """Random edits while a stream goes into a repository: each backup is the memory at one moment."""
 
-import hashlib
 from dataclasses import replace
 
 import pytest
@@ -24,6 +23,7 @@ from dfx_backup.transfer.stable_sidecar import Moment, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, ExportReport, Reads
 from dfx_backup.transfer.terms import SilentTransfer, TransferOptions
 from tests.fakes.memory_endpoints import CANISTER, Call, MemoryEndpoints, reject
+from tests.fakes.moving_stream import GROWS, Edit, move, require_hashes, turns
 from tests.fakes.old_canister import OldCanister
 from tests.fakes.repositories import new_repository, this_machine
 
@@ -81,43 +81,24 @@ def newest(repository: Repository) -> BackupCopy:
     return BackupCopy.read(repository, Backups.read(repository).all[-1])
 
 
-edit = st.tuples(
-    st.integers(0, 11),  # after which call; a round has about eight
-    st.integers(0, 8).map(lambda chunk: chunk * CHUNK),  # where
-    st.integers(0, 2),  # what; it can be what was there
-)
-
-
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     first=st.sampled_from(Reads),
     by_hashes=st.booleans(),
-    edits=st.lists(st.lists(edit, min_size=1, max_size=10), min_size=1, max_size=3),
-    grows=st.lists(st.integers(0, 20), max_size=2),
+    edits=turns(CHUNK),
+    grows=GROWS,
 )
 def test_a_backup_is_of_one_moment(
-    first: Reads, *, by_hashes: bool, edits: list[list[tuple[int, int, int]]], grows: list[int]
+    first: Reads, *, by_hashes: bool, edits: list[list[Edit]], grows: list[int]
 ) -> None:
     fake, repository = MemoryEndpoints(memory=bytes(9 * CHUNK)), fresh()
     for turn, some in enumerate(edits):
-        began, before = len(fake.calls), repository.snapshots()
-        moments = {bytes(fake.streams["memory"])}
-
-        def after(call: Call, some=some, began=began, moments=moments) -> None:  # noqa: ANN001 # bound now
-            for when, where, what in some:
-                if call.number - began == when:
-                    fake.touch("memory", where, bytes([what]))
-                    moments.add(bytes(fake.streams["memory"]))
-            if call.number - began in grows:
-                fake.streams["memory"] += b"g" * 100
-                fake.version += 1
-            moments.add(bytes(fake.streams["memory"]))
-
-        fake.after = after
+        before = repository.snapshots()
+        moments = move(fake, some, grows)
         try:
             export(
                 fake,
@@ -132,10 +113,7 @@ def test_a_backup_is_of_one_moment(
         data, hashes = copy.open(), copy.sidecar.hashes
         memory = data.read(0, data.size)
         assert memory in moments
-        assert hashes.size == len(memory)
-        for index in range(hashes.count):
-            chunk = memory[index * CHUNK : (index + 1) * CHUNK]
-            assert hashlib.sha256(chunk).digest() == hashes.get(index)
+        require_hashes(memory, hashes)
 
 
 def test_what_fails_in_the_middle_leaves_nothing_to_see() -> None:

@@ -1,6 +1,5 @@
 """Random edits at random moments of an export: a finished copy was the memory at one moment."""
 
-import hashlib
 import tempfile
 from pathlib import Path
 
@@ -17,7 +16,8 @@ from dfx_backup.transfer.stable_export import export_stream
 from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, Reads
 from dfx_backup.transfer.terms import SilentTransfer, TransferOptions
-from tests.fakes.memory_endpoints import CANISTER, Call, MemoryEndpoints
+from tests.fakes.memory_endpoints import CANISTER, MemoryEndpoints
+from tests.fakes.moving_stream import GROWS, Edit, move, require_hashes, turns
 
 CHUNK = 4096
 OPTIONS = TransferOptions(
@@ -32,13 +32,6 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert stable_reads.CHUNK_BYTES != CHUNK
 
 
-edit = st.tuples(
-    st.integers(0, 11),  # after which call; a round has about eight
-    st.integers(0, 8).map(lambda chunk: chunk * CHUNK),  # where
-    st.integers(0, 2),  # what; it can be what was there
-)
-
-
 @settings(
     max_examples=50,
     deadline=None,
@@ -47,30 +40,17 @@ edit = st.tuples(
 @given(
     first=st.sampled_from(Reads),
     by_hashes=st.booleans(),
-    edits=st.lists(st.lists(edit, min_size=1, max_size=10), min_size=1, max_size=3),
-    grows=st.lists(st.integers(0, 20), max_size=2),
+    edits=turns(CHUNK),
+    grows=GROWS,
 )
 def test_a_copy_is_of_one_moment(
-    first: Reads, *, by_hashes: bool, edits: list[list[tuple[int, int, int]]], grows: list[int]
+    first: Reads, *, by_hashes: bool, edits: list[list[Edit]], grows: list[int]
 ) -> None:
     fake = MemoryEndpoints(memory=bytes(9 * CHUNK))
     with tempfile.TemporaryDirectory() as folder:
         paths = StablePaths.of(Path(folder) / "copy")
         for turn, some in enumerate(edits):
-            began = len(fake.calls)
-            moments = {bytes(fake.streams["memory"])}
-
-            def after(call: Call, some=some, began=began, moments=moments) -> None:  # noqa: ANN001 # bound now
-                for when, where, what in some:
-                    if call.number - began == when:
-                        fake.touch("memory", where, bytes([what]))
-                        moments.add(bytes(fake.streams["memory"]))
-                if call.number - began in grows:
-                    fake.streams["memory"] += b"g" * 100
-                    fake.version += 1
-                moments.add(bytes(fake.streams["memory"]))
-
-            fake.after = after
+            moments = move(fake, some, grows)
             try:
                 export_stream(
                     StableEndpoints(fake, CanisterId(CANISTER)),
@@ -96,7 +76,4 @@ def test_a_copy_is_of_one_moment(
             assert copy in moments
             sidecar = Sidecar.read(paths.sidecar)
             assert sidecar is not None
-            assert sidecar.hashes.size == len(copy)
-            for index in range(sidecar.hashes.count):
-                chunk = copy[index * CHUNK : (index + 1) * CHUNK]
-                assert hashlib.sha256(chunk).digest() == sidecar.hashes.get(index)
+            require_hashes(copy, sidecar.hashes)
