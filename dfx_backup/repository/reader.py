@@ -74,16 +74,20 @@ class Reader:
             MissingObjectError: a pack is gone.
             DamageError: something is not what was written.
         """
+        planned = done = 0
         with ThreadPoolExecutor(self._workers, thread_name_prefix="read") as pool:
             # Others only wait for the store: to open blobs in several threads wins no time.
             coming: deque[tuple[list[_Wanted], Future[bytes]]] = deque()
-            for group in self._plan(node):
-                coming.append((group, pool.submit(self._fetch, group)))
-                if len(coming) > self._workers:
-                    first, data = coming.popleft()
-                    self._open(first, data.result(), visit)
+            for wanted in self._plan(node):
+                planned += len(wanted)
+                for group in self._groups(wanted):
+                    coming.append((group, pool.submit(self._fetch, group)))
+                    if len(coming) > self._workers:
+                        first, data = coming.popleft()
+                        done += self._open(first, data.result(), visit)
             for group, data in coming:
-                self._open(group, data.result(), visit)
+                done += self._open(group, data.result(), visit)
+        _require_all(node, planned, done)
 
     def read_range(self, node: Node, offset: int, length: int) -> bytes:
         """A part of a file.
@@ -102,8 +106,9 @@ class Reader:
             result[start - offset : end - offset] = data[start - position : end - position]
 
         wanted = sorted(self._within(node, offset, offset + length))
-        for group in self._groups(wanted):
-            self._open(group, self._fetch(group), keep)
+        groups = self._groups(wanted)
+        done = sum(self._open(group, self._fetch(group), keep) for group in groups)
+        _require_all(node, len(wanted), done)
         return bytes(result)
 
     def data_ranges(self, node: Node) -> Iterator[tuple[int, int]]:
@@ -122,14 +127,14 @@ class Reader:
             yield begin, position
 
     def _plan(self, node: Node) -> Iterator[list[_Wanted]]:
-        """Groups of blobs that one request reads."""
+        """All blobs of a file but the pages of zeros, so many at a time, as they lie in packs."""
         wanted: list[_Wanted] = []
         for each in self._all(node):
             wanted.append(each)
             if len(wanted) >= _WINDOW:
-                yield from self._groups(sorted(wanted))
+                yield sorted(wanted)
                 wanted.clear()
-        yield from self._groups(sorted(wanted))
+        yield sorted(wanted)
 
     def _all(self, node: Node) -> Iterator[_Wanted]:
         """All blobs of a file but the pages of zeros.
@@ -200,8 +205,8 @@ class Reader:
         pack_id = self._repository.index.pack_id(group[0].place.pack)
         return object_name(ObjectKind.DATA, pack_id)
 
-    def _open(self, group: list[_Wanted], fetched: bytes, visit: Visit) -> None:
-        """Open and check the blobs of a part of a pack."""
+    def _open(self, group: list[_Wanted], fetched: bytes, visit: Visit) -> int:
+        """Open and check the blobs of a part of a pack; how many."""
         repository, name = self._repository, self._pack_name(group)
         first, sealed = group[0].place, memoryview(fetched)
         last, data = b"", b""
@@ -213,6 +218,20 @@ class Reader:
             if len(data) != each.place.raw_length:
                 raise DamageError(f"blob {last.hex()} in {name} does not have its size")
             visit(each.position, data)
+        return len(group)
+
+
+def _require_all(node: Node, planned: int, done: int) -> None:
+    """Refuse to leave zeros where a page was not brought.
+
+    Raises:
+        DamageError: so it would be.
+    """
+    if planned != done:
+        raise DamageError(
+            f"{done} of {planned} pages of {node.name} were read",
+            hint="run it again, and report it: this is a fault of the program",
+        )
 
 
 def _content(node: Node) -> ContentTable:

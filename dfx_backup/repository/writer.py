@@ -141,9 +141,13 @@ class Writer:
         try:
             # So that the next run finds what this one stored.
             self._packs.write_index()
-        except BackupError:
+        except BaseException as failure:
+            # Whatever it was: nobody may build upon blobs that no index object lists.
             self._repository.drop_index()
-        self._stack.__exit__(kind, error, trace)
+            if not isinstance(failure, BackupError):
+                raise
+        finally:
+            self._stack.__exit__(kind, error, trace)
 
     @property
     def totals(self) -> PackTotals:
