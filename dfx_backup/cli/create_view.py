@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from dfx_backup.cli import fields, text
 from dfx_backup.cli.output import Json, Report
+from dfx_backup.cli.transfer_view import moved_in
 from dfx_backup.errors import IncompleteError
 from dfx_backup.operations.backup_create_plan import (
     BackupPlan,
@@ -125,18 +126,11 @@ def _result_lines(result: MemberResult) -> Sequence[str]:
         ("New", f"{text.size(details.new_bytes)}, {text.size(details.stored_bytes)} stored"),
     ]
     if report is not None:
-        facts.append(("Moved", _moved(report)))
+        facts.append(("Moved", moved_in(report.moved_bytes, report.calls, report.seconds)))
     if result.plan.take is not None or result.plan.goes_on:  # or nobody looked
         facts.append(("On chain", ", ".join(result.kept) or "nothing of ours"))
     facts += [("Deleted", each) for each in result.deleted]
     return text.facts(facts)
-
-
-def _moved(report: PartsReport) -> str:
-    told = f"{text.size(report.moved_bytes)} in {text.counted(report.calls, 'call')}"
-    if report.seconds <= 0:
-        return told
-    return f"{told}, {text.rate(report.moved_bytes / report.seconds)}"
 
 
 def _numbers(result: BackupResult) -> Sequence[str]:

@@ -2,8 +2,8 @@
 
 from dfx_backup.cli import fields, text
 from dfx_backup.cli.output import Json, Report
-from dfx_backup.cli.stable_view import pace, proof_facts, sidecar_fields
-from dfx_backup.cli.transfer_view import span, span_fields
+from dfx_backup.cli.stable_view import proof_facts, sidecar_fields
+from dfx_backup.cli.transfer_view import moved_in, pace_fields, span, span_fields
 from dfx_backup.operations.durations import Span
 from dfx_backup.operations.stable_snapshot_plans import (
     SnapshotExportPlan,
@@ -33,9 +33,7 @@ def export_plan(plan: SnapshotExportPlan) -> Report:
 def exported(result: SnapshotExportResult) -> Report:
     """`stable export --via snapshot`."""
     plan, tally, sidecar = result.plan, result.report.tally, result.report.sidecar
-    moved = f"{text.size(tally.moved_bytes)} in {text.counted(tally.calls, 'read')}"
-    if tally.seconds > 0 and tally.moved_bytes:
-        moved += f", {text.rate(tally.moved_bytes / tally.seconds)}"
+    moved = moved_in(tally.moved_bytes, tally.calls, tally.seconds, what="read")
     saved = [f"{text.size(tally.zero_bytes)} of zeros take no space"]
     if tally.resumed_bytes:
         saved.append(f"{text.size(tally.resumed_bytes)} were there already")
@@ -69,7 +67,7 @@ def exported(result: SnapshotExportResult) -> Report:
         "zero_bytes": tally.zero_bytes,
         "calls": tally.calls,
         "cost": fields.count(result.cycles),
-        **pace(tally.moved_bytes, tally.seconds, tally.retries, tally.window),
+        **pace_fields(tally.moved_bytes, tally.seconds, tally.retries, tally.window),
     }
     return fields.done(
         data, lines, incomplete=result.incomplete, told=(plan.warnings, result.warnings)
@@ -142,7 +140,7 @@ def imported(result: SnapshotImportResult) -> Report:
         "zero_bytes": report.zero_bytes,
         "checked_bytes": report.checked_bytes,
         "calls": report.envelopes,
-        **pace(report.sent_bytes, report.seconds, report.retries, report.window),
+        **pace_fields(report.sent_bytes, report.seconds, report.retries, report.window),
         "outage_seconds": round(outage_s, 3),
         "base_outage_seconds": round(result.base_outage_s, 3),
         "heap_rebuilt": result.rebuilt,

@@ -8,7 +8,7 @@ from dfx_backup.cli.stable_place_view import (
     stored_facts,
     stored_fields,
 )
-from dfx_backup.cli.transfer_view import span, span_fields
+from dfx_backup.cli.transfer_view import moved_in, pace_fields, span, span_fields
 from dfx_backup.errors import BackupError, DamageError, IncompleteError
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, Stream, StreamKind
 from dfx_backup.operations.stable_plans import (
@@ -119,9 +119,7 @@ def exported(result: StableExportResult) -> Report:
     """`stable export`."""
     plan, report = result.plan, result.report
     tally, sidecar = report.tally, report.sidecar
-    moved = f"{text.size(tally.moved_bytes)} in {text.counted(tally.calls, 'read')}"
-    if tally.seconds > 0 and tally.moved_bytes:
-        moved += f", {text.rate(tally.moved_bytes / tally.seconds)}"
+    moved = moved_in(tally.moved_bytes, tally.calls, tally.seconds, what="read")
     lines = text.facts(
         (
             *place_facts(plan.place),
@@ -150,7 +148,7 @@ def exported(result: StableExportResult) -> Report:
         "copied_bytes": tally.copied_bytes,
         "zero_bytes": tally.zero_bytes,
         "calls": tally.calls,
-        **pace(tally.moved_bytes, tally.seconds, tally.retries, tally.window),
+        **pace_fields(tally.moved_bytes, tally.seconds, tally.retries, tally.window),
     }
     return fields.done(
         data, lines, incomplete=result.incomplete, told=(plan.warnings, result.warnings)
@@ -208,9 +206,7 @@ def import_plan(plan: StableImportPlan) -> Report:
 def imported(result: StableImportResult) -> Report:
     """`stable import`."""
     plan, report = result.plan, result.report
-    moved = f"{text.size(report.moved_bytes)} in {text.counted(report.calls, 'write')}"
-    if report.seconds > 0 and report.moved_bytes:
-        moved += f", {text.rate(report.moved_bytes / report.seconds)}"
+    moved = moved_in(report.moved_bytes, report.calls, report.seconds, what="write")
     safety = "none" if result.safety is None else result.safety.snapshot_id
     lines = text.facts(
         (
@@ -237,7 +233,7 @@ def imported(result: StableImportResult) -> Report:
         "calls": report.calls,
         "hash_calls": report.hash_calls,
         "finish_calls": report.finish_calls,
-        **pace(report.moved_bytes, report.seconds, report.retries, report.window),
+        **pace_fields(report.moved_bytes, report.seconds, report.retries, report.window),
         "safety_snapshot": None if result.safety is None else fields.snapshot_fields(result.safety),
         "outage_seconds": round(result.outage_s, 3),
         "import_mode": result.import_mode,
@@ -362,16 +358,6 @@ def proof_facts(sidecar: Sidecar) -> tuple[tuple[str, str], ...]:
         ("Certified", _CERTIFIED[sidecar.certified]),
         ("One moment", _MOMENTS[sidecar.moment]),
     )
-
-
-def pace(moved: int, seconds: float, retries: int, window: int) -> dict[str, Json]:
-    """How fast something was moved, as a script reads it."""
-    return {
-        "seconds": round(seconds, 3),
-        "bytes_per_second": round(moved / seconds) if seconds > 0 else None,
-        "retries": retries,
-        "window": window,
-    }
 
 
 def _saved(tally: ExportTally) -> str:

@@ -48,7 +48,7 @@ def downloaded(result: SnapshotDownloadResult) -> Report:
             ("Snapshot", plan.snapshot.snapshot_id),
             ("Canister", fields.place(plan)),
             *_size_facts(Sizes.of(report.metadata)),
-            ("Moved", _moved(report.moved_bytes, report.slices, report.seconds)),
+            ("Moved", moved_in(report.moved_bytes, report.slices, report.seconds)),
             ("Saved", _saved_on_download(report)),
             ("Retries", str(report.retries)),
             ("Cycles", fields.about_cycles(result.cycles)),
@@ -68,7 +68,7 @@ def downloaded(result: SnapshotDownloadResult) -> Report:
         "known_bytes": report.known_bytes,
         "zero_bytes": report.zero_bytes,
         "calls": report.slices,
-        **_pace_fields(report.moved_bytes, report.seconds, report.retries, report.window),
+        **pace_fields(report.moved_bytes, report.seconds, report.retries, report.window),
         "cycles_spent": fields.count(result.cycles),
     }
     return fields.done(data, lines, told=(plan.warnings, result.warnings))
@@ -203,7 +203,7 @@ def _upload_facts(report: UploadReport) -> tuple[tuple[str, str], ...]:
     if report.resumed_bytes:
         saved.append(f"{text.size(report.resumed_bytes)} were there already")
     return (
-        ("Moved", _moved(report.sent_bytes, report.envelopes, report.seconds)),
+        ("Moved", moved_in(report.sent_bytes, report.envelopes, report.seconds)),
         ("Saved", "; ".join(saved)),
         ("Read back", f"{text.size(report.checked_bytes)}, and the same"),
         ("Retries", str(report.retries)),
@@ -221,11 +221,12 @@ def _upload_numbers(report: UploadReport | None) -> dict[str, Json]:
         "zero_bytes": report.zero_bytes,
         "checked_bytes": report.checked_bytes,
         "calls": report.envelopes,
-        **_pace_fields(report.sent_bytes, report.seconds, report.retries, report.window),
+        **pace_fields(report.sent_bytes, report.seconds, report.retries, report.window),
     }
 
 
-def _pace_fields(moved: int, seconds: float, retries: int, window: int) -> dict[str, Json]:
+def pace_fields(moved: int, seconds: float, retries: int, window: int) -> dict[str, Json]:
+    """How fast something was moved, as a script reads it."""
     return {
         "seconds": round(seconds, 3),
         "bytes_per_second": round(moved / seconds) if seconds > 0 else None,
@@ -234,8 +235,9 @@ def _pace_fields(moved: int, seconds: float, retries: int, window: int) -> dict[
     }
 
 
-def _moved(moved: int, calls: int, seconds: float) -> str:
-    told = f"{text.size(moved)} in {text.counted(calls, 'call')}"
+def moved_in(moved: int, calls: int, seconds: float, *, what: str = "call") -> str:
+    """What was moved and how fast: `1.5 GiB in 3 calls, 20.4 MB/s`."""
+    told = f"{text.size(moved)} in {text.counted(calls, what)}"
     return f"{told}, {text.rate(moved / seconds)}" if seconds > 0 and moved else told
 
 
