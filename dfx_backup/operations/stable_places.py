@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from dfx_backup.model import CanisterRef, Network
-from dfx_backup.transfer.stable_data import unusable
 from dfx_backup.transfer.stable_reads import CHUNK_BYTES
 from dfx_backup.transfer.stable_sidecar import StablePaths, StreamIdentity
 from dfx_backup.transfer.stable_terms import StreamWork
-from dfx_backup.transfer.stable_work import ExportWork, check_previous
+from dfx_backup.transfer.stable_work import check_previous, opened
 from dfx_backup.transfer.terms import TransferProgress
 
 if TYPE_CHECKING:
@@ -140,7 +139,5 @@ class FilePlace:
             LockedError: another process works with them.
             RefusedError, DamageError, ProjectError: as `look`, or they can't be used.
         """
-        try:
-            yield ExportWork.open(self._paths, origin.what, CHUNK_BYTES)
-        except OSError as error:
-            raise unusable(self._paths.part, error) from error
+        with opened(self._paths, origin.what, CHUNK_BYTES) as work:
+            yield work

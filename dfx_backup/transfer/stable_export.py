@@ -1,4 +1,4 @@
-"""A stream into a file, of one moment: every chunk certified, and torn or not by evidence.
+"""A stream to a place, of one moment: every chunk certified, and torn or not by evidence.
 
 Two ways to read: certified reads, or certified hashes and then plain queries that must match them.
 All chunks are of one moment when the canister's version rose by our own calls alone, or when every
@@ -8,15 +8,13 @@ chunk was found the same a second time. Else what changed is read again, in five
 from dfx_backup.errors import EndpointError, MovingError, NetworkError
 from dfx_backup.ic.stable_endpoints import EndpointsInfo, Stream
 from dfx_backup.transfer.chunk_table import ChunkTable
-from dfx_backup.transfer.stable_data import unusable
 from dfx_backup.transfer.stable_fetch import Fetcher
 from dfx_backup.transfer.stable_hashes import HashPass, certified_hashes
-from dfx_backup.transfer.stable_reads import CHUNK_BYTES, StreamReader
+from dfx_backup.transfer.stable_reads import StreamReader
 from dfx_backup.transfer.stable_sidecar import (
     Certified,
     Moment,
     Sidecar,
-    StablePaths,
     StreamIdentity,
 )
 from dfx_backup.transfer.stable_terms import (
@@ -26,52 +24,12 @@ from dfx_backup.transfer.stable_terms import (
     Reads,
     StreamWork,
 )
-from dfx_backup.transfer.stable_work import ExportWork
 from dfx_backup.transfer.terms import TransferOptions, TransferProgress
 from dfx_backup.transfer.window import persist
 
 ROUNDS = 5
 """How often a canister that moves is read at most."""
 _MOVED = ("out_of_range",)
-
-
-def export_stream(
-    reader: StreamReader,
-    what: StreamIdentity,
-    paths: StablePaths,
-    choices: ExportChoices,
-    *,
-    options: TransferOptions,
-    progress: TransferProgress,
-) -> ExportReport:
-    """Copy a stream into NAME.stable.bin, with NAME.stable.json beside it.
-
-    An earlier export stays as it is until the new one is complete. An interrupted one is gone on
-    with.
-
-    Args:
-        reader: reads the network; certifies what it says to be certified.
-        what: which stream; goes into the sidecar.
-        paths: the files.
-        choices: how it is read.
-        options: window, patience and surroundings.
-        progress: hears how far it is.
-
-    Raises:
-        MovingError: the stream changed all the time; nothing was completed.
-        InterruptedRunError: `options.should_stop` said so.
-        EndpointError: the canister answers with an error, or with less than was asked for.
-        NetworkError: the canister refuses, or can't be reached.
-        DamageError: a chunk was lost here.
-        RefusedError: the files hold something else.
-        LockedError: another process works with them.
-        ProjectError: they can't be used.
-    """
-    try:
-        work = ExportWork.open(paths, what, CHUNK_BYTES)
-        return export_into(work, reader, what, choices, options=options, progress=progress)
-    except OSError as error:
-        raise unusable(paths.part, error) from error
 
 
 def export_into(
@@ -83,11 +41,26 @@ def export_into(
     options: TransferOptions,
     progress: TransferProgress,
 ) -> ExportReport:
-    """As `export_stream`, to any place; it is closed in the end, unless reads are still in flight.
+    """Copy a stream to a place; it is closed in the end, unless reads are still in flight.
+
+    What the place has of an earlier export stays as it is until the new one is complete.
+
+    Args:
+        work: the place.
+        reader: reads the network; certifies what it says to be certified.
+        what: which stream; goes into the sidecar.
+        choices: how it is read.
+        options: window, patience and surroundings.
+        progress: hears how far it is.
 
     Raises:
+        MovingError: the stream changed all the time; nothing was completed.
+        InterruptedRunError: `options.should_stop` said so.
+        EndpointError: the canister answers with an error, or with less than was asked for.
+        NetworkError: the canister refuses, or can't be reached.
+        DamageError: a chunk was lost here.
         OSError: the place can't be used.
-        BackupError: as `export_stream`, or as the place tells it.
+        BackupError: as the place tells it.
     """
     run = _Export(reader, what, work, choices, options, progress)
     try:

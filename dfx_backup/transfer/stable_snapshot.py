@@ -15,7 +15,6 @@ from dfx_backup.ic.stable_endpoints import StreamKind
 from dfx_backup.model import SnapshotId
 from dfx_backup.transfer.chunk_table import ChunkTable
 from dfx_backup.transfer.parts import PartsReader, PartsReport
-from dfx_backup.transfer.stable_data import unusable
 from dfx_backup.transfer.stable_reads import CERTIFIED_BYTES, CHUNK_BYTES
 from dfx_backup.transfer.stable_sidecar import (
     Certified,
@@ -25,7 +24,7 @@ from dfx_backup.transfer.stable_sidecar import (
     StreamIdentity,
 )
 from dfx_backup.transfer.stable_terms import ExportTally
-from dfx_backup.transfer.stable_work import ExportWork
+from dfx_backup.transfer.stable_work import ExportWork, opened
 from dfx_backup.transfer.terms import SliceReader, TransferOptions, TransferProgress
 
 _KIT = "none: read from a snapshot"
@@ -77,8 +76,7 @@ def export_snapshot(
         NetworkError: the network refuses, or can't be reached.
         RefusedError, LockedError, ProjectError: the files can't be used, or hold something else.
     """
-    try:
-        work = ExportWork.open(paths, what, CHUNK_BYTES, snapshot=snapshot)
+    with opened(paths, what, CHUNK_BYTES, snapshot=snapshot) as work:
         parts = PartsReader(reader, what.canister_id, snapshot, options=options, progress=progress)
         try:
             metadata = parts.metadata()
@@ -90,8 +88,6 @@ def export_snapshot(
         finally:
             if not parts.running:  # or a thread may still write
                 work.close()
-    except OSError as error:
-        raise unusable(paths.part, error) from error
 
 
 def _sidecar(

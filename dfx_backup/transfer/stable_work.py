@@ -7,7 +7,7 @@ the journal says so, and only then both get their names: whoever finds such a jo
 import contextlib
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Self
 
@@ -17,9 +17,30 @@ from dfx_backup.model import SnapshotId
 from dfx_backup.transfer.resume import Journal
 from dfx_backup.transfer.section_file import SectionFile
 from dfx_backup.transfer.slices import read_exactly
+from dfx_backup.transfer.stable_data import unusable
 from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths, StreamIdentity
 
 _COMMIT = "commit"
+
+
+@contextlib.contextmanager
+def opened(
+    paths: StablePaths,
+    what: StreamIdentity,
+    chunk_size: int,
+    *,
+    snapshot: SnapshotId | None = None,
+) -> "Iterator[ExportWork]":
+    """As `ExportWork.open`, for a block; whoever puts the chunks closes the files.
+
+    Raises:
+        LockedError, RefusedError, DamageError: as `ExportWork.open`.
+        ProjectError: they can't be used, when they are opened or in the block.
+    """
+    try:
+        yield ExportWork.open(paths, what, chunk_size, snapshot=snapshot)
+    except OSError as error:
+        raise unusable(paths.part, error) from error
 
 
 class ExportWork:

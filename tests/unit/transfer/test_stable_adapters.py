@@ -14,13 +14,13 @@ from dfx_backup.ic.stable_adapters import FactlandReader, OffsetBlobReader
 from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.model import CanisterId, NetworkId
 from dfx_backup.transfer import window
-from dfx_backup.transfer.stable_export import export_stream
 from dfx_backup.transfer.stable_reads import CHUNK_BYTES, StreamReader
 from dfx_backup.transfer.stable_sidecar import StablePaths, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, ExportReport, Reads
 from dfx_backup.transfer.terms import SilentTransfer, TransferOptions
 from tests.fakes.memory_endpoints import CANISTER, reject
 from tests.fakes.old_canister import OldCanister
+from tests.fakes.stream_files import export_stream
 
 MEMORY = random.Random(3).randbytes(5 * CHUNK_BYTES + 77)
 

@@ -18,12 +18,12 @@ from dfx_backup.ic.stable_endpoints import StableEndpoints
 from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.model import CanisterId, NetworkId
 from dfx_backup.transfer import window
-from dfx_backup.transfer.stable_export import export_stream
 from dfx_backup.transfer.stable_reads import CHUNK_BYTES
 from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, ExportReport, Reads
 from dfx_backup.transfer.terms import SilentTransfer, TransferOptions
 from tests.fakes.memory_endpoints import CANISTER, Call, MemoryEndpoints, reject
+from tests.fakes.stream_files import export_stream
 
 PAGE = 65536
 RANDOM = random.Random(5)

@@ -13,7 +13,6 @@ from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.model import CanisterId, NetworkId
 from dfx_backup.transfer import stable_snapshot, window
 from dfx_backup.transfer.chunk_table import ChunkTable
-from dfx_backup.transfer.stable_export import export_stream
 from dfx_backup.transfer.stable_fetch import Fetcher
 from dfx_backup.transfer.stable_reads import CHUNK_BYTES
 from dfx_backup.transfer.stable_sidecar import StablePaths, StreamIdentity
@@ -21,6 +20,7 @@ from dfx_backup.transfer.stable_terms import ExportChoices, Reads
 from dfx_backup.transfer.terms import SilentTransfer, TransferOptions
 from tests.fakes.memory_endpoints import CANISTER, CODEC, Call, KitRefusedError, MemoryEndpoints
 from tests.fakes.memory_slices import MemorySlices, quick
+from tests.fakes.stream_files import export_stream
 
 WHAT = StreamIdentity(
     network_id=NetworkId("6c" * 32),

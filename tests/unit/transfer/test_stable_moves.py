@@ -11,13 +11,13 @@ from dfx_backup.errors import MovingError
 from dfx_backup.ic.stable_endpoints import StableEndpoints
 from dfx_backup.ic.surroundings import Surroundings
 from dfx_backup.model import CanisterId, NetworkId
-from dfx_backup.transfer import stable_export, stable_reads, window
-from dfx_backup.transfer.stable_export import export_stream
+from dfx_backup.transfer import window
 from dfx_backup.transfer.stable_sidecar import Sidecar, StablePaths, StreamIdentity
 from dfx_backup.transfer.stable_terms import ExportChoices, Reads
 from dfx_backup.transfer.terms import SilentTransfer, TransferOptions
 from tests.fakes.memory_endpoints import CANISTER, MemoryEndpoints
 from tests.fakes.moving_stream import GROWS, Edit, move, require_hashes, turns
+from tests.fakes.stream_files import export_stream
 
 CHUNK = 4096
 OPTIONS = TransferOptions(
@@ -26,10 +26,8 @@ OPTIONS = TransferOptions(
 
 
 @pytest.fixture(autouse=True)
-def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stable_export, "CHUNK_BYTES", CHUNK)
+def hasty_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(window, "_LOOK_S", 0.003)
-    assert stable_reads.CHUNK_BYTES != CHUNK
 
 
 @settings(
@@ -69,6 +67,7 @@ def test_a_copy_is_of_one_moment(
                     ),
                     options=OPTIONS,
                     progress=SilentTransfer(),
+                    chunk_bytes=CHUNK,
                 )
             except MovingError:
                 continue
