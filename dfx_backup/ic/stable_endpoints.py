@@ -154,6 +154,16 @@ class StableEndpoints:
         found = self._call("backup_info", encode([], []), types.INFO_ANSWER)
         return _info(found)
 
+    def glance(self) -> EndpointsInfo:
+        """`backup_info` as a query: one node's word, which costs nothing.
+
+        Raises:
+            RejectError: also when the canister has no such methods.
+            EndpointError: its answer is an error, or none.
+        """
+        reply = self._methods.query(self._canister, "backup_info", encode([], []))
+        return _info(_opened("backup_info", reply, types.INFO_ANSWER))
+
     def stage(self, stream: str) -> EndpointsInfo:
         """`backup_stage`: let the app make the bytes of one of its streams."""
         arg = encode([types.NAME], [{"stream": stream}])

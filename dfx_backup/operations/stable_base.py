@@ -4,6 +4,7 @@ A snapshot is taken of it, its module, heap and Wasm chunks are copied to the di
 deleted: what is uploaded afterwards needs the slot. Interrupted at any point, all of that goes on.
 """
 
+import hashlib
 import shutil
 from dataclasses import dataclass, replace
 
@@ -25,9 +26,6 @@ from dfx_backup.transfer.stable_image import WithoutStableMemory
 from dfx_backup.transfer.terms import BackupIdentity, TransferProgress
 from dfx_backup.transfer.upload_state import remembered
 
-IMPORTED = "uploaded for an import of stable memory"
-"""Purpose of what is uploaded, in the list of our own snapshots."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
@@ -44,8 +42,13 @@ class Base:
     warnings: tuple[str, ...] = ()
 
 
-def usable(target: Target, memory: Memory) -> InUse | None:
+def usable(target: Target, memory: Memory, module_hash: str | None) -> InUse | None:
     """What an earlier run left, when it can be gone on with.
+
+    Args:
+        target: the canister.
+        memory: what is remembered.
+        module_hash: of the canister's present module; a base with another one is of no use.
 
     Raises:
         DamageError, ProjectError: its record can't be read.
@@ -55,8 +58,15 @@ def usable(target: Target, memory: Memory) -> InUse | None:
     if used is None or used.loading:
         return None
     if used.copied:
-        return used if memory.folder.is_dir() else None
+        return used if _has_module(memory, module_hash) else None
     return used if stable_held.exists(target, used.snapshot_id) is not None else None
+
+
+def _has_module(memory: Memory, module_hash: str | None) -> bool:
+    try:
+        return hashlib.sha256(module_of(memory)).hexdigest() == module_hash
+    except OSError:
+        return False
 
 
 def fetch(

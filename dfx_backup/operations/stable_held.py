@@ -34,6 +34,8 @@ EXPORT = "taken for an export of stable memory"
 """Purpose of a snapshot that an export reads, in the list of our own."""
 BASE = "taken for an import of stable memory"
 """Purpose of a snapshot that gives an import its module and heap."""
+IMPORTED = "uploaded for an import of stable memory"
+"""Purpose of what an import uploads, in the list of our own."""
 
 _NO_SLOT = "delete one with `snapshot delete`: the snapshot that is read needs a slot for a while"
 
@@ -248,17 +250,28 @@ def release(run: Runtime, target: Target, memory: Memory, used: InUse) -> tuple[
 
 
 def left_over(
-    run: Runtime, target: Target, found: preflight.Survey, used: SnapshotId | None
+    run: Runtime, target: Target, found: preflight.Survey, *used: SnapshotId | None
 ) -> tuple[str, ...]:
-    """Snapshots of other runs that were not finished, one sentence each."""
+    """Snapshots of other runs that were not finished, one sentence each; `used` are this run's."""
     return tuple(
         f"Snapshot {own.snapshot_id} of {target} was {own.purpose} that was not finished; when"
         " nobody goes on with it:"
         f" `{run.command('snapshot delete', target, own.snapshot_id)}`."
         for own in Ledger(run.state, target.key).read()
-        if own.purpose in (EXPORT, BASE)
+        if own.purpose in (EXPORT, BASE, IMPORTED)
         and own.snapshot_id in found.ids
-        and own.snapshot_id != used
+        and own.snapshot_id not in used
+    )
+
+
+def left_folders(run: Runtime, target: Target, memory: Memory) -> tuple[str, ...]:
+    """What other imports that were not finished have on the disk, one sentence each."""
+    found = sorted((run.state / "stable").glob(f"{target.key}.*.base"))
+    return tuple(
+        f"{folder} holds module and heap of {target} for another import, which was not finished:"
+        " when nobody goes on with that, remove it."
+        for folder in found
+        if folder != memory.folder
     )
 
 

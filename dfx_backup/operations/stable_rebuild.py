@@ -13,10 +13,9 @@ from dfx_backup.operations.journal import RunKind, Side
 from dfx_backup.operations.stable_held import InUse, Memory
 from dfx_backup.operations.stable_snapshot_plans import Module
 from dfx_backup.operations.target import Runtime, Target
-from dfx_backup.operations.wasm_module import candid_sections, is_motoko
+from dfx_backup.operations.wasm_module import candid_sections, exports, is_motoko
 
-_MOTOKO_SECTIONS = ("motoko:compiler", "motoko:stable-types")
-_MAGICS = (b"\0asm", b"\x1f\x8b\x08")
+_MOTOKO_SECTIONS = ("motoko:compiler", "motoko:stable-types", "enhanced-orthogonal-persistence")
 _NO_ARGUMENT = ("", "()")
 
 
@@ -38,7 +37,7 @@ def check_module(target: Target, module: Module) -> tuple[str, ...]:
         raise _motoko(str(target))
     if module.content is None:
         return ()
-    if not module.content.startswith(_MAGICS):
+    if exports(module.content) is None:
         raise UsageError(f"{module.path} is no Wasm module", hint="--module names a .wasm file")
     return require_rebuilding(str(module.path), module.content)
 
@@ -82,16 +81,25 @@ class Loading:
         memory: where it is remembered that a load begins.
         used: what is remembered.
         module: installed after the load; None leaves the heap as it is.
+        base_hash: SHA-256 of the module in what is loaded; None: the canister's, for certain.
     """
 
     def __init__(
-        self, run: Runtime, target: Target, memory: Memory, used: InUse, module: bytes | None
+        self,
+        run: Runtime,
+        target: Target,
+        memory: Memory,
+        used: InUse,
+        module: bytes | None,
+        *,
+        base_hash: str | None = None,
     ) -> None:
         self._run = run
         self._target = target
         self._memory = memory
         self._used = used
         self._module = module
+        self._base_hash = base_hash
         self._held: Held | None = None
 
     @property
@@ -100,7 +108,19 @@ class Loading:
         return RunKind.LOAD if self._module is None else RunKind.REBUILD
 
     def begins(self, held: Held) -> None:
-        """Remember it: who is killed from now on must not load the same again over later writes."""
+        """Remember it: who is killed from now on must not load the same again over later writes.
+
+        Raises:
+            RefusedError: the canister has another module than what would be loaded.
+        """
+        full = held.after_stop.full
+        found = None if full is None else full.status.module_hash
+        if None not in (found, self._base_hash) and found != self._base_hash:
+            raise RefusedError(
+                f"{self._target} was given another module while the memory was uploaded, and the"
+                " load would take that back; nothing was loaded",
+                hint="run the same again: it takes another base snapshot",
+            )
         self._memory.write(replace(self._used, loading=True))
         self._held = held
 

@@ -5,6 +5,7 @@ The canister is stopped only while the snapshot is taken; it runs while that is 
 
 from dataclasses import replace
 
+from dfx_backup.errors import RefusedError
 from dfx_backup.ic.snapshot_metadata import SnapshotSource
 from dfx_backup.model import CanisterSnapshot, NetworkId, SnapshotId
 from dfx_backup.operations import cycles, preflight, stable_held, transfers
@@ -19,6 +20,7 @@ from dfx_backup.operations.stable_snapshot_plans import (
     SnapshotExportPlan,
     SnapshotExportResult,
 )
+from dfx_backup.operations.stable_source import import_in_progress
 from dfx_backup.operations.take_together import remark, shortcoming
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.transfer.stable_sidecar import (
@@ -123,6 +125,7 @@ def _plan(
         told = _GOES_ON.format(snapshot=there.snapshot_id, target=target, command=command)
         return replace(plan, warnings=(*plan.warnings, told)), used
     survey = preflight.survey(target)
+    _require_whole_memory(target)
     take = stable_held.plan_take(run, target, survey, allow_stopped=options.allow_stopped)
     status = direct.calls.full_status(target.canister_id).status
     whole = cycles.snapshot_bytes(status)
@@ -135,10 +138,25 @@ def _plan(
             take=take,
             outage=take_outage(whole or 0) if take.stops else None,
             cycles=None if reading is None or taking is None else reading + taking,
-            warnings=(*take.warnings, *stable_held.left_over(run, target, survey, None)),
+            warnings=(*take.warnings, *stable_held.left_over(run, target, survey)),
         ),
         None,
     )
+
+
+def _require_whole_memory(target: Target) -> None:
+    """Refuse while an import is in progress: the snapshot would hold half of it.
+
+    Raises:
+        RefusedError: one is.
+    """
+    found = import_in_progress(target)
+    if found is not None:
+        raise RefusedError(
+            f"an import of {found.stream} is in progress on {target}, or it was not upgraded since",
+            hint="end the import (`stable import`, the same again or with --abort), and install"
+            " the module again; a snapshot that is there can be named with --snapshot",
+        )
 
 
 def _of_existing(

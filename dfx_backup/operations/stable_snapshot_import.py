@@ -4,6 +4,7 @@ What is loaded is made of the canister's present module and heap, out of a base 
 copy. The heap may disagree with the imported memory; an upgrade can rebuild it in the same outage.
 """
 
+import hashlib
 from contextlib import closing
 from dataclasses import replace
 
@@ -21,9 +22,9 @@ from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.plans import LoadOptions, LoadResult
 from dfx_backup.operations.snapshot_load import load
 from dfx_backup.operations.snapshot_upload import Sending
-from dfx_backup.operations.stable_base import IMPORTED, Base
+from dfx_backup.operations.stable_base import Base
 from dfx_backup.operations.stable_copies import StableCopy
-from dfx_backup.operations.stable_held import Memory, require_direct
+from dfx_backup.operations.stable_held import IMPORTED, Memory, require_direct
 from dfx_backup.operations.stable_rebuild import Loading
 from dfx_backup.operations.stable_snapshot_import_plan import memory_of, plan_one
 from dfx_backup.operations.stable_snapshot_plans import (
@@ -69,14 +70,17 @@ def import_(
     with Interrupts() as interrupts:
         file, found = _require_whole(options, interrupts, progress)
         told: tuple[str, ...] = ()
-        used = None if options.new else stable_base.usable(target, memory)
+        used = None if options.new else stable_base.usable(target, memory, plan.load.module_hash)
         if used is None:
             told = stable_base.discard(run, target, memory)
         with transfers.goes_on(_again(run, target, options)):
             base = stable_base.fetch(run, target, interrupts, memory, used, options, progress)
-            module = _module(target, memory, options)
+            own = _own_module(memory)
+            module = _module(target, own, options)
             report, what = _send(run, target, interrupts, memory, options, (file, found), progress)
-    loading = Loading(run, target, memory, base.used, module)
+    loading = Loading(
+        run, target, memory, base.used, module, base_hash=hashlib.sha256(own).hexdigest()
+    )
     how = LoadOptions(
         snapshot=report.snapshot_id,
         skip_safety_snapshot=options.skip_safety_snapshot,
@@ -127,19 +131,26 @@ def _refuse(copy: StableCopy, problem: str | None) -> None:
         raise DamageError(f"{copy}{problem}; nothing was sent", hint="export the stream again")
 
 
-def _module(target: Target, memory: Memory, options: SnapshotImportOptions) -> bytes | None:
+def _own_module(memory: Memory) -> bytes:
+    """The canister's module, out of the base.
+
+    Raises:
+        ProjectError: it can't be read.
+    """
+    try:
+        return stable_base.module_of(memory)
+    except OSError as error:
+        raise ProjectError(f"{memory.folder} can't be read: {error.strerror or error}") from error
+
+
+def _module(target: Target, own: bytes, options: SnapshotImportOptions) -> bytes | None:
     """What is installed after the load; None: the heap stays.
 
     Raises:
-        RefusedError: the canister's module is a Motoko one.
-        ProjectError: it can't be read.
+        RefusedError: the canister's module, `own`, is a Motoko one.
     """
     if options.module is None:
         return None
-    try:
-        own = stable_base.module_of(memory)
-    except OSError as error:
-        raise ProjectError(f"{memory.folder} can't be read: {error.strerror or error}") from error
     stable_rebuild.require_rebuilding(str(target), own)
     return own if options.module.content is None else options.module.content
 

@@ -12,6 +12,7 @@ from dfx_backup.operations import (
     stable_base,
     stable_held,
     stable_rebuild,
+    stable_source,
 )
 from dfx_backup.operations.durations import (
     Span,
@@ -38,6 +39,10 @@ _DISAGREES = (
     "The heap of {target} stays as it is in the base snapshot, and may disagree with the imported"
     " memory: an app with caches or state in its heap can go wrong. --heap-from-stable rebuilds it,"
     " where post_upgrade can."
+)
+_IN_IMPORT_MODE = (
+    "{target} is in import mode, and stays in it: an import through its own methods was begun, and"
+    " its heap remembers that."
 )
 _GOES_ON = (
     "The base snapshot of {target} was taken by an earlier run: heap and module go back to that"
@@ -96,7 +101,7 @@ def plan_one(run: Runtime, target: Target, options: SnapshotImportOptions) -> Sn
     memory = memory_of(run, target, options)
     found = preflight.survey(target)
     status = calls.full_status(target.canister_id).status
-    used = None if options.new else stable_base.usable(target, memory)
+    used = None if options.new else stable_base.usable(target, memory, found.status.module_hash)
     take = None
     if used is None:
         take = stable_held.plan_take(run, target, found, allow_stopped=options.allow_stopped)
@@ -106,7 +111,11 @@ def plan_one(run: Runtime, target: Target, options: SnapshotImportOptions) -> Sn
     load = _plan_load(run, target, options, found, amounts, resumes)
     kept = (each for each in load.warnings if options.module is None or _TIMER not in each)
     warnings = (*told, *_warnings(target, options, take, used), *kept)
-    left = stable_held.left_over(run, target, found, None if used is None else used.snapshot_id)
+    mine = None if used is None else used.snapshot_id
+    left = (
+        *stable_held.left_over(run, target, found, mine, begun),
+        *stable_held.left_folders(run, target, memory),
+    )
     return SnapshotImportPlan(
         canister=target.ref,
         network=target.network,
@@ -143,7 +152,8 @@ def _require_sense(target: Target, options: SnapshotImportOptions) -> tuple[str,
         )
     told = tuple(about_copy(copy, target, other_canister=options.other_canister))
     if options.module is None:
-        return told
+        begun = stable_source.import_in_progress(target)
+        return told if begun is None else (*told, _IN_IMPORT_MODE.format(target=target))
     if options.skip_safety_snapshot:
         raise UsageError(
             "--heap-from-stable needs the safety snapshot: a post_upgrade that traps is undone with"

@@ -7,7 +7,7 @@ from dfx_backup.ic.stable_adapters import (
     OffsetBlobReader,
     VersionSource,
 )
-from dfx_backup.ic.stable_endpoints import EndpointsInfo, StableEndpoints, Stream
+from dfx_backup.ic.stable_endpoints import EndpointsInfo, ImportSession, StableEndpoints, Stream
 from dfx_backup.ic.stable_endpoints import Methods as Session
 from dfx_backup.operations.stable_plans import Methods, StableProtocol
 from dfx_backup.operations.target import Target
@@ -36,6 +36,20 @@ def endpoints(target: Target) -> StableEndpoints:
         UsageError: the identity's key can't be read.
     """
     return StableEndpoints(session(target), target.canister_id)
+
+
+def import_in_progress(target: Target) -> ImportSession | None:
+    """The import that has made half of the memory, as far as the canister tells; costs nothing.
+
+    Raises:
+        NetworkError: the network can't be reached.
+    """
+    if target.direct is None or target.direct.methods is None:
+        return None
+    try:
+        return endpoints(target).glance().import_session
+    except (RejectError, EndpointError):
+        return None  # most canisters have no such method, and some let others call it
 
 
 def reader(target: Target, methods: Methods) -> StreamReader:

@@ -14,6 +14,7 @@ STUB_WASM64 = b"\0asm\x01\0\0\0" + b"\x05\x03\x01\x04\x00"
 _CUSTOM = 0
 _EXPORTS = 7
 _CANDID_KINDS = ("icp:public", "icp:private")
+_MOTOKO_NAMES = ("motoko", "enhanced-orthogonal-persistence")
 _GZIP = b"\x1f\x8b"
 
 
@@ -68,7 +69,7 @@ def candid_sections(module: bytes) -> tuple[tuple[str, str], ...]:
 
 
 def is_motoko(module: bytes) -> bool:
-    """Whether moc made a module: it leaves custom sections `motoko:…` in all that it makes.
+    """Whether moc made a module: it leaves custom sections of its own in all that it makes.
 
     Args:
         module: as it was installed, compressed with gzip or not.
@@ -76,11 +77,15 @@ def is_motoko(module: bytes) -> bool:
     try:
         plain = _plain(module)
         return plain is not None and any(
-            name.removeprefix("icp:public ").removeprefix("icp:private ").startswith("motoko:")
-            for name in _custom_names(plain)
+            name in _MOTOKO_NAMES or name.startswith("motoko:")
+            for name in map(_bare, _custom_names(plain))
         )
     except (ValueError, IndexError, zlib.error):
         return False
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("icp:public ").removeprefix("icp:private ")
 
 
 def _custom_names(plain: bytes) -> Iterator[str]:

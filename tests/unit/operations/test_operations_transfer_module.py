@@ -115,6 +115,8 @@ def test_candid_of_anything_at_all(data: bytes) -> None:
         (b"motoko:compiler", True),
         (b"icp:public motoko:compiler", True),
         (b"icp:private motoko:stable-types", True),
+        (b"motoko", True),
+        (b"icp:private enhanced-orthogonal-persistence", True),
         (b"icp:public candid:service", False),
         (b"about motoko: nothing", False),
     ],
