@@ -20,7 +20,12 @@ from dfx_backup.cli.options import (
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.repository_options import RepositoryChoice, TagOption, repository_command
 from dfx_backup.cli.session import Run, command, require_command
-from dfx_backup.cli.stable_repository import BackupOption, export_place, import_copy
+from dfx_backup.cli.stable_repository import (
+    BackupOption,
+    export_place,
+    files_named,
+    import_copy,
+)
 from dfx_backup.cli.stable_snapshot import (
     ExportWords,
     HeapFromStableOption,
@@ -200,7 +205,7 @@ def verify_(
     from dfx_backup.operations.stable_copies import FileCopy
     from dfx_backup.operations.stable_verify import verify
 
-    path = run.surroundings.path(file)
+    path = files_named(run, file)
     target = None
     if live:
         sidecar = FileCopy.read(path).sidecar

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,8 @@ from dfx_backup.cli.session import Run
 from dfx_backup.errors import NoRepositoryError, UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from dfx_backup.operations.stable_copies import StableCopy
     from dfx_backup.operations.stable_places import ExportPlace
 
@@ -20,7 +23,19 @@ BackupOption = Annotated[
         "--backup", metavar="BACKUP", help="Backup of a stream: its id, or CANISTER@latest."
     ),
 ]
+_FOLDER = "--file names files, and `{typed}` is a folder"
 _ONE = "name the files with --file, a backup with --backup, or give up an import with --abort"
+
+
+def files_named(run: Run, typed: str) -> "Path":
+    """NAME of the files of an export, as it was typed.
+
+    Raises:
+        UsageError: it is the name of a folder.
+    """
+    if typed.endswith("/") or PurePath(typed).name in {"", ".."}:
+        raise UsageError(_FOLDER.format(typed=typed), hint="add a name: --file FOLDER/NAME")
+    return run.surroundings.path(typed)
 
 
 def export_place(
@@ -41,7 +56,7 @@ def export_place(
                 "--file writes files; --repo, its password and --tag are for the repository",
                 hint="leave one of them out",
             )
-        return FilePlace(run.surroundings.path(file))
+        return FilePlace(files_named(run, file))
     from dfx_backup.cli.repository_access import access
     from dfx_backup.operations.stable_repository import RepositoryPlace
 
@@ -70,7 +85,7 @@ def import_copy(
 
         if choice != RepositoryChoice():
             raise UsageError("--repo and its password go with --backup")
-        yield FileCopy.read(run.surroundings.path(file))
+        yield FileCopy.read(files_named(run, file))
         return
     from dfx_backup.cli.repository_access import opened
     from dfx_backup.operations.backup_names import find_backup

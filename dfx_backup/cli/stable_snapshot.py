@@ -9,6 +9,7 @@ import typer
 from dfx_backup import __version__
 from dfx_backup.cli.output import Report
 from dfx_backup.cli.session import Run
+from dfx_backup.cli.stable_repository import files_named
 from dfx_backup.cli.transfer_progress import TransferView
 from dfx_backup.cli.words import optional_snapshot_id
 from dfx_backup.errors import ProjectError, UsageError
@@ -80,7 +81,7 @@ def export_by_snapshot(run: Run, canister: str, words: ExportWords) -> Report:
     takes = words.snapshot is None and not words.dry_run
     target = run.connector.canister(run, canister, changes=takes)
     options = SnapshotExportOptions(
-        file=run.surroundings.path(words.file),
+        file=files_named(run, words.file),
         snapshot=optional_snapshot_id(words.snapshot),
         allow_stopped=words.allow_stopped,
         window=words.concurrency,

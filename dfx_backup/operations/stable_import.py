@@ -192,6 +192,7 @@ def _warnings(target: Target, stream: Stream, options: StableImportOptions) -> t
         RefusedError: the copy is another canister's.
     """
     told = about_copy(options.copy, target, other_canister=options.other_canister)
+    told += _about_stream(options.copy, stream, target)
     if stream.kind is not StreamKind.APP:
         told.append(
             "The canister's heap may disagree with the imported memory: the app refuses calls"
@@ -200,6 +201,24 @@ def _warnings(target: Target, stream: Stream, options: StableImportOptions) -> t
     if options.skip_safety_snapshot:
         told.append("Nothing of the present state is kept.")
     return tuple(told)
+
+
+def _about_stream(copy: StableCopy, stream: Stream, target: Target) -> list[str]:
+    """What to know of a copy that goes into a stream of another name.
+
+    Raises:
+        RefusedError: that is of another kind: its bytes mean something else.
+    """
+    name, sidecar = copy.sidecar.identity.stream, copy.sidecar
+    if sidecar.kind != stream.kind:
+        raise RefusedError(
+            f"{copy} is of {name}, of kind {sidecar.kind}, and {stream.name} of {target} is of kind"
+            f" {stream.kind}",
+            hint="leave --stream out, or name one of the same kind: `stable info` lists them",
+        )
+    if name == stream.name:
+        return []
+    return [f"It is a copy of another stream: of {name}, and not of {stream.name}."]
 
 
 def _losses(

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -42,9 +43,14 @@ class FileData:
             ProjectError: it can't be.
         """
         try:
-            return cls(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            # Without O_NONBLOCK, a pipe of that name would be waited for.
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise unusable(path, error) from error
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise ProjectError(f"{path} can't be used: it is no file")
+        return cls(path, handle)
 
     def __str__(self) -> str:
         return str(self._path)

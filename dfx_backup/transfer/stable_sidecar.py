@@ -20,6 +20,8 @@ STABLE_STREAM = "stable_memory"
 _HINT = "export the stream again"
 _MAX_BYTES = 256 << 20
 _PAIR = 2
+_LARGEST_CHUNK = 64 << 20
+"""A chunk is held in memory; ours have a MiB at most."""
 
 
 class Certified(enum.StrEnum):
@@ -179,7 +181,7 @@ class Sidecar:
 
 def _hashes(fields: Fields) -> ChunkTable:
     size, chunk_size = fields.whole("size"), fields.whole("chunk_size")
-    if size < 0 or chunk_size < 1:
+    if size < 0 or not 1 <= chunk_size <= _LARGEST_CHUNK:
         raise fields.damaged("'size' or 'chunk_size' is out of range")
     told = fields.texts("hashes")
     if len(told) != -(-size // chunk_size):
