@@ -198,8 +198,10 @@ class PackWriter:
                 self._listed_at = self._machine.monotonic()
             if not packs:
                 return
-            text = encode_index((pack_id, decode_header(head, pack_id)) for pack_id, head in packs)
             try:
+                text = encode_index(
+                    (pack_id, decode_header(head, pack_id)) for pack_id, head in packs
+                )
                 index_id, size = self._repository.save_sealed(ObjectKind.INDEX, text)
             except BaseException:
                 with self._lock:

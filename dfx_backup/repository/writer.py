@@ -138,11 +138,13 @@ class Writer:
             file.abort()
         self._jobs.shutdown(wait=True, cancel_futures=True)
         self._packs.close()
+        if kind is not None:
+            # Nobody may build upon blobs in memory that perhaps no index object lists.
+            self._repository.drop_index()
         try:
             # So that the next run finds what this one stored.
             self._packs.write_index()
         except BaseException as failure:
-            # Whatever it was: nobody may build upon blobs that no index object lists.
             self._repository.drop_index()
             if not isinstance(failure, BackupError):
                 raise

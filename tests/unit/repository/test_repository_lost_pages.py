@@ -89,6 +89,28 @@ def test_nobody_builds_upon_blobs_that_no_index_lists(
     assert contents(reopened(repository.store), commit.snapshot_id) == {NAME: noise(1, 3)}
 
 
+@pytest.mark.parametrize("what", ["encode_index", "decode_header"])
+def test_an_interrupt_while_the_index_is_written(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def fail(*_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        with repository.writer() as writer:
+            writer.add(NAME, noise(1, 3))
+            writer._packs.write_packs()
+            monkeypatch.setattr(pack_writer, what, fail)
+            writer._packs.write_index()
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+
+    commit = back_up(repository, {NAME: noise(1, 3)})
+    assert contents(reopened(repository.store), commit.snapshot_id) == {NAME: noise(1, 3)}
+
+
 @pytest.mark.usefixtures("quick_switches")
 @pytest.mark.parametrize("seed", range(3))
 def test_blobs_of_many_threads_are_all_stored_and_once(
