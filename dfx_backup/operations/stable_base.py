@@ -16,7 +16,7 @@ from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.ledger import Ledger
 from dfx_backup.operations.locks import canister_lock
 from dfx_backup.operations.snapshot_delete import delete_one
-from dfx_backup.operations.stable_held import InUse, Memory
+from dfx_backup.operations.stable_held import InUse, SnapshotRecord
 from dfx_backup.operations.stable_snapshot_plans import SnapshotImportOptions
 from dfx_backup.operations.state_files import private_folder, remove
 from dfx_backup.operations.target import Runtime, Target
@@ -42,29 +42,29 @@ class Base:
     warnings: tuple[str, ...] = ()
 
 
-def usable(target: Target, memory: Memory, module_hash: str | None) -> InUse | None:
+def usable(target: Target, record: SnapshotRecord, module_hash: str | None) -> InUse | None:
     """What an earlier run left, when it can be gone on with.
 
     Args:
         target: the canister.
-        memory: what is remembered.
+        record: what is remembered.
         module_hash: of the canister's present module; a base with another one is of no use.
 
     Raises:
         DamageError, ProjectError: its record can't be read.
         NetworkError: as the network tells it.
     """
-    used = memory.read()
+    used = record.read()
     if used is None or used.loading:
         return None
     if used.copied:
-        return used if _has_module(memory, module_hash) else None
+        return used if _has_module(record, module_hash) else None
     return used if stable_held.exists(target, used.snapshot_id) is not None else None
 
 
-def _has_module(memory: Memory, module_hash: str | None) -> bool:
+def _has_module(record: SnapshotRecord, module_hash: str | None) -> bool:
     try:
-        return hashlib.sha256(module_of(memory)).hexdigest() == module_hash
+        return hashlib.sha256(module_of(record)).hexdigest() == module_hash
     except OSError:
         return False
 
@@ -73,7 +73,7 @@ def fetch(
     run: Runtime,
     target: Target,
     interrupts: Interrupts,
-    memory: Memory,
+    record: SnapshotRecord,
     used: InUse | None,
     options: SnapshotImportOptions,
     progress: TransferProgress,
@@ -84,7 +84,7 @@ def fetch(
         run: the surroundings.
         target: the canister.
         interrupts: entered by the caller.
-        memory: what is remembered.
+        record: what is remembered.
         used: what an earlier run took, or None.
         options: how.
         progress: hears how far it is.
@@ -98,14 +98,14 @@ def fetch(
     fetched = 0
     if used is None:
         used, told = stable_held.take(
-            run, target, interrupts, memory, allow_stopped=options.allow_stopped
+            run, target, interrupts, record, allow_stopped=options.allow_stopped
         )
     if not used.copied:
-        fetched = _copy(run, target, interrupts, memory, used, options, progress)
+        fetched = _copy(run, target, interrupts, record, used, options, progress)
         used = replace(used, copied=True)
-        memory.write(used)
+        record.write(used)
     if stable_held.exists(target, used.snapshot_id) is not None:
-        told = (*told, *stable_held.release(run, target, memory, used))
+        told = (*told, *stable_held.release(run, target, record, used))
     return Base(used=used, fetched_bytes=fetched, warnings=told)
 
 
@@ -113,13 +113,13 @@ def _copy(
     run: Runtime,
     target: Target,
     interrupts: Interrupts,
-    memory: Memory,
+    record: SnapshotRecord,
     used: InUse,
     options: SnapshotImportOptions,
     progress: TransferProgress,
 ) -> int:
     """Copy what is needed of the base; returns how many bytes came."""
-    private_folder(memory.folder.parent)
+    private_folder(record.folder.parent)
     with interrupts.deferred():
         report = download_snapshot(
             WithoutStableMemory(stable_held.require_direct(target).slices),
@@ -130,7 +130,7 @@ def _copy(
                 tool=options.tool,
                 created_at=run.clock.now(),
             ),
-            memory.folder,
+            record.folder,
             options=transfers.options(run, interrupts, options.window),
             progress=progress,
             resume=True,
@@ -138,25 +138,25 @@ def _copy(
     return report.moved_bytes
 
 
-def module_of(memory: Memory) -> bytes:
+def module_of(record: SnapshotRecord) -> bytes:
     """The canister's module, out of the base.
 
     Raises:
         OSError: it can't be read.
     """
-    return (memory.folder / SECTION_NAMES[Section.WASM_MODULE]).read_bytes()
+    return (record.folder / SECTION_NAMES[Section.WASM_MODULE]).read_bytes()
 
 
-def discard(run: Runtime, target: Target, memory: Memory) -> tuple[str, ...]:
+def discard(run: Runtime, target: Target, record: SnapshotRecord) -> tuple[str, ...]:
     """Forget what an earlier run left, and delete its snapshots; a failure is only told."""
     told: tuple[str, ...] = ()
-    used = memory.read()
+    used = record.read()
     if used is not None and stable_held.exists(target, used.snapshot_id) is not None:
-        told = stable_held.release(run, target, memory, used)
-    begun = remembered(memory.upload)
+        told = stable_held.release(run, target, record, used)
+    begun = remembered(record.upload)
     if begun is not None:
         told = (*told, *delete_uploaded(run, target, begun))
-    forget(memory)
+    forget(record)
     return told
 
 
@@ -173,12 +173,12 @@ def delete_uploaded(run: Runtime, target: Target, snapshot: SnapshotId) -> tuple
     return ()
 
 
-def forget(memory: Memory) -> None:
+def forget(record: SnapshotRecord) -> None:
     """Nothing is left to be gone on with.
 
     Raises:
         ProjectError: a file can't be removed.
     """
-    shutil.rmtree(memory.folder, ignore_errors=True)
-    remove(memory.upload)
-    memory.drop()
+    shutil.rmtree(record.folder, ignore_errors=True)
+    remove(record.upload)
+    record.drop()

@@ -80,8 +80,8 @@ class InUse:
         return judge(versions, (self.after_stop, self.before_start), live=False)
 
 
-class Memory:
-    """What is remembered for one canister and one file.
+class SnapshotRecord:
+    """What the state directory tells of a snapshot of ours, for one canister and one file.
 
     Args:
         run: the surroundings.
@@ -175,7 +175,12 @@ def plan_take(
 
 
 def take(
-    run: Runtime, target: Target, interrupts: Interrupts, memory: Memory, *, allow_stopped: bool
+    run: Runtime,
+    target: Target,
+    interrupts: Interrupts,
+    record: SnapshotRecord,
+    *,
+    allow_stopped: bool,
 ) -> tuple[InUse, tuple[str, ...]]:
     """Stop, take, start, and remember it.
 
@@ -191,16 +196,16 @@ def take(
 
     def own(_target: Target, snapshot: CanisterSnapshot, held: Held) -> None:
         acknowledged = held.book.entry.acknowledged
-        memory.write(_in_use(run, target, memory, snapshot, acknowledged=acknowledged))
+        record.write(_in_use(run, target, record, snapshot, acknowledged=acknowledged))
         if acknowledged:  # or it is not ours for certain
             taken_at = run.clock.now()
             own = OwnSnapshot(
-                snapshot_id=snapshot.snapshot_id, purpose=memory.purpose, taken_at=taken_at
+                snapshot_id=snapshot.snapshot_id, purpose=record.purpose, taken_at=taken_at
             )
             Ledger(run.state, target.key).add(own)
 
     def while_held(taken: Sequence[Taken]) -> None:
-        memory.write(_looked_at(memory, taken[0]))
+        record.write(_looked_at(record, taken[0]))
 
     with canister_lock(run, target, purpose="stable"):
         settled = finish_what_is_over(run, target)
@@ -209,8 +214,8 @@ def take(
         entry = preflight.new_entry(run, target, found, RunKind.CREATE)
         prepared = Prepared(target=target, plan=plan, entry=entry)
         (taken,) = take_together(run, interrupts, [prepared], each=own, when_all=while_held)
-        used = replace(_looked_at(memory, taken), outage_s=taken.held.outage_s)
-        memory.write(used)
+        used = replace(_looked_at(record, taken), outage_s=taken.held.outage_s)
+        record.write(used)
     return used, (*settled, *taken.held.warnings)
 
 
@@ -224,7 +229,7 @@ def exists(target: Target, snapshot: SnapshotId) -> CanisterSnapshot | None:
     return next((each for each in listed if each.snapshot_id == snapshot), None)
 
 
-def release(run: Runtime, target: Target, memory: Memory, used: InUse) -> tuple[str, ...]:
+def release(run: Runtime, target: Target, record: SnapshotRecord, used: InUse) -> tuple[str, ...]:
     """Delete the snapshot, when it is ours for certain; a failure is only told.
 
     Returns:
@@ -243,7 +248,7 @@ def release(run: Runtime, target: Target, memory: Memory, used: InUse) -> tuple[
             else:
                 Ledger(run.state, target.key).drop(used.snapshot_id)
     except BackupError as error:
-        told = f"Snapshot {used.snapshot_id} of {target}, {memory.purpose}, could not be deleted"
+        told = f"Snapshot {used.snapshot_id} of {target}, {record.purpose}, could not be deleted"
         return (f"{told}: {error.message}. `{command}` does it.",)
     run.progress.step(f"{target}: deleted snapshot {used.snapshot_id}, which is not needed")
     return ()
@@ -264,21 +269,21 @@ def left_over(
     )
 
 
-def left_folders(run: Runtime, target: Target, memory: Memory) -> tuple[str, ...]:
+def left_folders(run: Runtime, target: Target, record: SnapshotRecord) -> tuple[str, ...]:
     """What other imports that were not finished have on the disk, one sentence each."""
     found = sorted((run.state / "stable").glob(f"{target.key}.*.base"))
     return tuple(
         f"{folder} holds module and heap of {target} for another import, which was not finished:"
         " when nobody goes on with that, remove it."
         for folder in found
-        if folder != memory.folder
+        if folder != record.folder
     )
 
 
 def _in_use(
     run: Runtime,
     target: Target,
-    memory: Memory,
+    record: SnapshotRecord,
     snapshot: CanisterSnapshot,
     *,
     acknowledged: bool,
@@ -287,14 +292,14 @@ def _in_use(
         canister_id=target.canister_id,
         network_id=target.network_id,
         snapshot_id=snapshot.snapshot_id,
-        file=memory.file,
+        file=record.file,
         acknowledged=acknowledged,
         taken_at_ns=snapshot.taken_at_ns or int(run.clock.now() * 1e9),
     )
 
 
-def _looked_at(memory: Memory, taken: Taken) -> InUse:
-    used = memory.read()
+def _looked_at(record: SnapshotRecord, taken: Taken) -> InUse:
+    used = record.read()
     assert used is not None  # it was written when the snapshot was taken
     return replace(
         used, after_stop=_short(taken.held.after_stop), before_start=_short(taken.before_start)

@@ -10,7 +10,7 @@ from dfx_backup.errors import BackupError, InterruptedRunError, RefusedError, Us
 from dfx_backup.model import CanisterSnapshot
 from dfx_backup.operations.hold import Held
 from dfx_backup.operations.journal import RunKind, Side
-from dfx_backup.operations.stable_held import InUse, Memory
+from dfx_backup.operations.stable_held import InUse, SnapshotRecord
 from dfx_backup.operations.stable_snapshot_plans import Module
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.operations.wasm_module import candid_sections, exports, is_motoko
@@ -78,7 +78,7 @@ class Loading:
     Args:
         run: the surroundings.
         target: the canister.
-        memory: where it is remembered that a load begins.
+        record: where it is remembered that a load begins.
         used: what is remembered.
         module: installed after the load; None leaves the heap as it is.
         base_hash: SHA-256 of the module in what is loaded; None: the canister's, for certain.
@@ -88,7 +88,7 @@ class Loading:
         self,
         run: Runtime,
         target: Target,
-        memory: Memory,
+        record: SnapshotRecord,
         used: InUse,
         module: bytes | None,
         *,
@@ -96,7 +96,7 @@ class Loading:
     ) -> None:
         self._run = run
         self._target = target
-        self._memory = memory
+        self._record = record
         self._used = used
         self._module = module
         self._base_hash = base_hash
@@ -121,7 +121,7 @@ class Loading:
                 " load would take that back; nothing was loaded",
                 hint="run the same again: it takes another base snapshot",
             )
-        self._memory.write(replace(self._used, loading=True))
+        self._record.write(replace(self._used, loading=True))
         self._held = held
 
     def loaded(self, held: Held, safety: CanisterSnapshot | None) -> None:
@@ -143,7 +143,7 @@ class Loading:
     def settle(self) -> None:
         """After a failure: when nothing was loaded, the same upload can be gone on with."""
         if self._held is not None and self._held.book.entry.side is Side.OLD:
-            self._memory.write(replace(self._used, loading=False))
+            self._record.write(replace(self._used, loading=False))
 
     def _go_back(self, held: Held, safety: CanisterSnapshot | None, error: BackupError) -> None:
         if safety is None:

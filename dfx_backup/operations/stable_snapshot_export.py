@@ -14,7 +14,7 @@ from dfx_backup.operations.interrupts import Interrupts
 from dfx_backup.operations.recover import refuse_pending
 from dfx_backup.operations.snapshot_download import find_snapshot
 from dfx_backup.operations.stable_costs import read_calls
-from dfx_backup.operations.stable_held import InUse, Memory
+from dfx_backup.operations.stable_held import InUse, SnapshotRecord
 from dfx_backup.operations.stable_snapshot_plans import (
     SnapshotExportOptions,
     SnapshotExportPlan,
@@ -65,13 +65,13 @@ def export(
         UsageError, RefusedError, NetworkError, ToolError, ProjectError: as `plan_export`, or from
             a step.
     """
-    memory = _memory(run, target, StablePaths.of(options.file))
+    record = _record(run, target, StablePaths.of(options.file))
     with Interrupts() as interrupts:
         plan, used = _plan(run, target, options)
         told: tuple[str, ...] = ()
         if plan.take is not None:
             used, told = stable_held.take(
-                run, target, interrupts, memory, allow_stopped=options.allow_stopped
+                run, target, interrupts, record, allow_stopped=options.allow_stopped
             )
         snapshot = _chosen(plan, used)
         with interrupts.deferred(), transfers.goes_on(_again(run, target, plan, options)):
@@ -88,8 +88,8 @@ def export(
             result = _result(plan, report, used, told)
             if used is None:
                 return result
-            troubles = stable_held.release(run, target, memory, used)
-            memory.drop()
+            troubles = stable_held.release(run, target, record, used)
+            record.drop()
     return replace(result, deleted=not troubles, warnings=(*result.warnings, *troubles))
 
 
@@ -103,8 +103,8 @@ def identity(target: Target) -> StreamIdentity:
     )
 
 
-def _memory(run: Runtime, target: Target, paths: StablePaths) -> Memory:
-    return Memory(run, target, stable_held.EXPORT, str(paths.base.absolute()))
+def _record(run: Runtime, target: Target, paths: StablePaths) -> SnapshotRecord:
+    return SnapshotRecord(run, target, stable_held.EXPORT, str(paths.base.absolute()))
 
 
 def _plan(
@@ -117,7 +117,7 @@ def _plan(
         found = find_snapshot(target, options.snapshot)
         return _of_existing(target, options, paths, found), None
     refuse_pending(run, target)
-    used = _memory(run, target, paths).read()
+    used = _record(run, target, paths).read()
     there = None if used is None else stable_held.exists(target, used.snapshot_id)
     if used is not None and there is not None:
         plan = replace(_of_existing(target, options, paths, there), goes_on=True)

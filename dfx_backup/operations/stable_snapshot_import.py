@@ -24,9 +24,9 @@ from dfx_backup.operations.snapshot_load import load
 from dfx_backup.operations.snapshot_upload import Sending
 from dfx_backup.operations.stable_base import Base
 from dfx_backup.operations.stable_copies import StableCopy
-from dfx_backup.operations.stable_held import IMPORTED, Memory, require_direct
+from dfx_backup.operations.stable_held import IMPORTED, SnapshotRecord, require_direct
 from dfx_backup.operations.stable_rebuild import Loading
-from dfx_backup.operations.stable_snapshot_import_plan import memory_of, plan_one
+from dfx_backup.operations.stable_snapshot_import_plan import plan_one, record_of
 from dfx_backup.operations.stable_snapshot_plans import (
     SnapshotImportOptions,
     SnapshotImportPlan,
@@ -66,20 +66,20 @@ def import_(
             a step.
     """
     plan = plan_one(run, target, options)
-    memory = memory_of(run, target, options)
+    record = record_of(run, target, options)
     with Interrupts() as interrupts:
         file, found = _require_whole(options, interrupts, progress)
         told: tuple[str, ...] = ()
-        used = None if options.new else stable_base.usable(target, memory, plan.load.module_hash)
+        used = None if options.new else stable_base.usable(target, record, plan.load.module_hash)
         if used is None:
-            told = stable_base.discard(run, target, memory)
+            told = stable_base.discard(run, target, record)
         with transfers.goes_on(_again(run, target, options)):
-            base = stable_base.fetch(run, target, interrupts, memory, used, options, progress)
-            own = _own_module(memory)
+            base = stable_base.fetch(run, target, interrupts, record, used, options, progress)
+            own = _own_module(record)
             module = _module(target, own, options)
-            report, what = _send(run, target, interrupts, memory, options, (file, found), progress)
+            report, what = _send(run, target, interrupts, record, options, (file, found), progress)
     loading = Loading(
-        run, target, memory, base.used, module, base_hash=hashlib.sha256(own).hexdigest()
+        run, target, record, base.used, module, base_hash=hashlib.sha256(own).hexdigest()
     )
     how = LoadOptions(
         snapshot=report.snapshot_id,
@@ -97,7 +97,7 @@ def import_(
     result = replace(result, warnings=(*told, *result.warnings))
     if not loaded.confirmed:
         return result
-    return _cleaned(run, target, memory, result, what, module)
+    return _cleaned(run, target, record, result, what, module)
 
 
 def _require_whole(
@@ -131,16 +131,16 @@ def _refuse(copy: StableCopy, problem: str | None) -> None:
         raise DamageError(f"{copy}{problem}; nothing was sent", hint="export the stream again")
 
 
-def _own_module(memory: Memory) -> bytes:
+def _own_module(record: SnapshotRecord) -> bytes:
     """The canister's module, out of the base.
 
     Raises:
         ProjectError: it can't be read.
     """
     try:
-        return stable_base.module_of(memory)
+        return stable_base.module_of(record)
     except OSError as error:
-        raise ProjectError(f"{memory.folder} can't be read: {error.strerror or error}") from error
+        raise ProjectError(f"{record.folder} can't be read: {error.strerror or error}") from error
 
 
 def _module(target: Target, own: bytes, options: SnapshotImportOptions) -> bytes | None:
@@ -159,7 +159,7 @@ def _send(
     run: Runtime,
     target: Target,
     interrupts: Interrupts,
-    memory: Memory,
+    record: SnapshotRecord,
     options: SnapshotImportOptions,
     looked: tuple[SourceFile | None, Scanned],
     progress: TransferProgress,
@@ -169,12 +169,12 @@ def _send(
     file, found = looked
     copy = options.copy
     what = plan_image(
-        plan_upload(memory.folder), str(copy), copy.open, copy.sidecar.hashes, found, file
+        plan_upload(record.folder), str(copy), copy.open, copy.sidecar.hashes, found, file
     )
     survey = preflight.survey(target)
-    planned = upload_planning.plan_sending(target, what, options.sending, memory.upload, survey)
+    planned = upload_planning.plan_sending(target, what, options.sending, record.upload, survey)
     upload_planning.require_balance(target, planned)
-    how = Sending(state=memory.upload, purpose=IMPORTED, options=options.sending, keep_state=True)
+    how = Sending(state=record.upload, purpose=IMPORTED, options=options.sending, keep_state=True)
     with interrupts.deferred():
         report = snapshot_upload.send(run, target, planned, how, progress, interrupts)
     snapshot_upload.own(run, target, report.snapshot_id, IMPORTED)
@@ -199,7 +199,7 @@ def _result(
 def _cleaned(
     run: Runtime,
     target: Target,
-    memory: Memory,
+    record: SnapshotRecord,
     result: SnapshotImportResult,
     what: UploadPlan,
     module: bytes | None,
@@ -210,7 +210,7 @@ def _cleaned(
     deleted = () if told else (snapshot,)
     if module is not None and needs_chunks(module) and not what.metadata.wasm_chunk_store:
         told = (*told, *_clear_chunks(target))
-    stable_base.forget(memory)
+    stable_base.forget(record)
     warnings = (*result.warnings, *told)
     return replace(result, deleted=(*result.load.deleted, *deleted), warnings=warnings)
 

@@ -26,7 +26,7 @@ from dfx_backup.operations.load_planning import Added, LoadSource
 from dfx_backup.operations.plans import CreatePlan, LoadOptions, LoadPlan
 from dfx_backup.operations.recover import refuse_pending
 from dfx_backup.operations.stable_copies import StableCopy, about_copy
-from dfx_backup.operations.stable_held import InUse, Memory
+from dfx_backup.operations.stable_held import InUse, SnapshotRecord
 from dfx_backup.operations.stable_snapshot_plans import SnapshotImportOptions, SnapshotImportPlan
 from dfx_backup.operations.target import Runtime, Target
 from dfx_backup.transfer.slices import whole_pages
@@ -85,12 +85,12 @@ class _Amounts:
         return Span(low=down.low + up.low, high=down.high + up.high)
 
 
-def memory_of(run: Runtime, target: Target, options: SnapshotImportOptions) -> Memory:
+def record_of(run: Runtime, target: Target, options: SnapshotImportOptions) -> SnapshotRecord:
     """What is remembered of importing this very copy."""
     copy = options.copy
     named = copy.backup_id or str(copy.file and copy.file.absolute())
     content = copy.sidecar.hashes.root()
-    return Memory(run, target, stable_held.BASE, named, content=content)
+    return SnapshotRecord(run, target, stable_held.BASE, named, content=content)
 
 
 def plan_one(run: Runtime, target: Target, options: SnapshotImportOptions) -> SnapshotImportPlan:
@@ -98,14 +98,14 @@ def plan_one(run: Runtime, target: Target, options: SnapshotImportOptions) -> Sn
     calls = stable_held.require_direct(target).calls
     told = _require_sense(target, options)
     refuse_pending(run, target)
-    memory = memory_of(run, target, options)
+    record = record_of(run, target, options)
     found = preflight.survey(target)
     status = calls.full_status(target.canister_id).status
-    used = None if options.new else stable_base.usable(target, memory, found.status.module_hash)
+    used = None if options.new else stable_base.usable(target, record, found.status.module_hash)
     take = None
     if used is None:
         take = stable_held.plan_take(run, target, found, allow_stopped=options.allow_stopped)
-    begun = None if used is None else remembered(memory.upload)
+    begun = None if used is None else remembered(record.upload)
     resumes = begun if begun in found.ids else None
     amounts = _amounts(status, options.copy)
     load = _plan_load(run, target, options, found, amounts, resumes)
@@ -114,7 +114,7 @@ def plan_one(run: Runtime, target: Target, options: SnapshotImportOptions) -> Sn
     mine = None if used is None else used.snapshot_id
     left = (
         *stable_held.left_over(run, target, found, mine, begun),
-        *stable_held.left_folders(run, target, memory),
+        *stable_held.left_folders(run, target, record),
     )
     return SnapshotImportPlan(
         canister=target.ref,

@@ -14,7 +14,7 @@ from dfx_backup.operations.plans import CreateOptions, LoadOptions
 from dfx_backup.operations.recover import RecoverResult, recover
 from dfx_backup.operations.snapshot_create import create
 from dfx_backup.operations.snapshot_load import LoadResult, load
-from dfx_backup.operations.stable_held import BASE, InUse, Memory
+from dfx_backup.operations.stable_held import BASE, InUse, SnapshotRecord
 from dfx_backup.operations.stable_rebuild import Loading
 from dfx_backup.operations.stable_snapshot_export import plan_export
 from dfx_backup.operations.stable_snapshot_plans import SnapshotExportOptions
@@ -65,7 +65,7 @@ class Stage:
         self.calls = Calls(world.management)
         direct = Direct(calls=self.calls, slices=self.calls)  # type: ignore[arg-type] # enough of it
         object.__setattr__(world.target, "direct", direct)
-        self.memory = Memory(world.run, world.target, BASE, "copy")
+        self.record = SnapshotRecord(world.run, world.target, BASE, "copy")
         self.used = InUse(
             canister_id=world.target.canister_id,
             network_id=world.target.network_id,
@@ -75,11 +75,11 @@ class Stage:
             taken_at_ns=1,
             copied=True,
         )
-        self.memory.write(self.used)
+        self.record.write(self.used)
 
     def load(self, module: bytes | None = b"\0asm") -> LoadResult:
         world = self.world
-        steps = Loading(world.run, world.target, self.memory, self.used, module)
+        steps = Loading(world.run, world.target, self.record, self.used, module)
         try:
             return load(world.run, world.target, LoadOptions(snapshot=self.snapshot), steps=steps)
         except Exception:
@@ -88,7 +88,7 @@ class Stage:
 
     @property
     def is_loading(self) -> bool:
-        used = self.memory.read()
+        used = self.record.read()
         assert used is not None
         return used.loading
 
