@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Protocol
 
-from dfx_backup.errors import ProjectError, RefusedError
+from dfx_backup.errors import DamageError, ProjectError, RefusedError
 from dfx_backup.operations.target import Target
-from dfx_backup.transfer.stable_data import FileData, StreamData
+from dfx_backup.transfer.stable_data import FileData, StreamData, unusable
 from dfx_backup.transfer.stable_sidecar import Moment, Sidecar, StablePaths
+
+_HINT = "export the stream again"
 
 
 class StableCopy(Protocol):
@@ -41,8 +43,10 @@ def about_copy(copy: StableCopy, target: Target, *, other_canister: bool) -> lis
 
     Raises:
         RefusedError: it is another canister's, and that was not allowed.
+        DamageError: its file is missing, or has another size.
     """
     identity = copy.sidecar.identity
+    _require_size(copy)
     told = []
     if (identity.network_id, identity.canister_id) != (target.network_id, target.canister_id):
         if not other_canister:
@@ -55,6 +59,21 @@ def about_copy(copy: StableCopy, target: Target, *, other_canister: bool) -> lis
     if copy.sidecar.moment is Moment.UNPROVEN:
         told.append("Nothing proves that the copy is of one moment.")
     return told
+
+
+def _require_size(copy: StableCopy) -> None:
+    """Look at a copy's file, before a plan is made for it; its bytes are compared later."""
+    if copy.file is None:
+        return
+    try:
+        size = copy.file.stat().st_size
+    except FileNotFoundError:
+        raise DamageError(f"{copy} is missing", hint=_HINT) from None
+    except OSError as error:
+        raise unusable(copy.file, error) from error
+    wanted = copy.sidecar.hashes.size
+    if copy.file.is_file() and size != wanted:
+        raise DamageError(f"{copy} has {size:,} bytes instead of {wanted:,}", hint=_HINT)
 
 
 class FileCopy:

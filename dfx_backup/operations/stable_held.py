@@ -7,6 +7,7 @@ while the canister is still held, so that an interrupted run costs no second out
 import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,11 @@ class InUse:
     before_start: Moment = field(default_factory=Moment)
     copied: bool = False
     loading: bool = False
+
+    @property
+    def moment(self) -> str:
+        """When it was taken, for people."""
+        return f"{datetime.fromtimestamp(self.taken_at_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
     def consistency(self, in_snapshot: int | None) -> Consistency:
         """What the snapshot promises; `in_snapshot` is the version inside it."""

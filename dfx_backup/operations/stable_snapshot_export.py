@@ -34,8 +34,9 @@ from dfx_backup.transfer.stable_work import check_previous
 from dfx_backup.transfer.terms import TransferProgress
 
 _GOES_ON = (
-    "Snapshot {snapshot} of {target} was taken by an earlier run, and is gone on with: no new"
-    " outage. `{command}` deletes it, when a new one is wanted."
+    "Snapshot {snapshot} of {target} was taken by an earlier run, at {moment}, and is gone on with:"
+    " the copy is of that moment, without a new outage. `{command}` deletes it, when a"
+    " new one is wanted."
 )
 _UPLOADED = (
     "Snapshot {snapshot} was uploaded, not taken: what it holds is what somebody has put there."
@@ -122,7 +123,9 @@ def _plan(
     if used is not None and there is not None:
         plan = replace(_of_existing(target, options, paths, there), goes_on=True)
         command = run.command("snapshot delete", target, there.snapshot_id)
-        told = _GOES_ON.format(snapshot=there.snapshot_id, target=target, command=command)
+        told = _GOES_ON.format(
+            snapshot=there.snapshot_id, target=target, moment=used.moment, command=command
+        )
         return replace(plan, warnings=(*plan.warnings, told)), used
     survey = preflight.survey(target)
     _require_whole_memory(target)

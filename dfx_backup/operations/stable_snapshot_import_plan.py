@@ -45,8 +45,8 @@ _IN_IMPORT_MODE = (
     " its heap remembers that."
 )
 _GOES_ON = (
-    "The base snapshot of {target} was taken by an earlier run: heap and module go back to that"
-    " moment. --new takes another one."
+    "The base snapshot of {target} was taken by an earlier run, at {moment}: its heap goes back to"
+    " that moment. --new takes another one."
 )
 
 
@@ -258,7 +258,7 @@ def _warnings(
     else:
         told.append(_NO_TIMER)
     if used is not None:
-        told.append(_GOES_ON.format(target=target))
+        told.append(_GOES_ON.format(target=target, moment=used.moment))
     if take is not None:
         told += take.warnings
         if take.stops:

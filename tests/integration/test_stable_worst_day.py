@@ -238,3 +238,15 @@ class TestEditedOrStrange:
         told = fails(project, 2, *IMPORT, "--heap-from-stable", "--module", "cut.wasm")
 
         assert "is no Wasm module" in told
+
+    @pytest.mark.parametrize("words", [METHODS, IMPORT])
+    def test_no_plan_for_a_file_that_is_gone_or_cut(
+        self, project: StableProject, words: tuple[str, ...]
+    ) -> None:
+        ok(project, *EXPORT)
+        path = project.folder / "copy.stable.bin"
+        os.truncate(path, 5)
+        assert "has 5 bytes" in fails(project, 20, *words, "--dry-run")
+        path.unlink()
+
+        assert "is missing" in fails(project, 20, *words, "--dry-run")
