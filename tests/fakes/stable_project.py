@@ -5,6 +5,9 @@ with StableProject.start(tmp_path) as project:
     code, told = project.run("stable", "export", "note", "--stream", "ballast", "--file", "copy")
 """
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,25 @@ class StableProject(TransferProject):
         step = 256
         for at in range(first, first + pages, step):
             self.send("fill", at, min(step, first + pages - at), seed)
+
+    @contextmanager
+    def restless(self) -> Iterator[None]:
+        """Inside the block somebody writes to the ballast all the time."""
+        stop = threading.Event()
+
+        def write() -> None:
+            seed = 10
+            while not stop.is_set():
+                seed += 1
+                self.fill(seed * 7 % 200, 1, seed=seed)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            writer.join()
 
     def ballast(self) -> bytes:
         """The ballast as the canister has it."""

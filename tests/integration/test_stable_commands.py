@@ -1,6 +1,5 @@
 """`stable info`, `export`, `verify` and `import`, typed at a real canister built from the kit."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -125,21 +124,8 @@ def test_nobody_else_may_read(project: StableProject, identity: str) -> None:
 
 
 def test_a_writer_that_never_rests(project: StableProject) -> None:
-    stop = threading.Event()
-
-    def write() -> None:
-        seed = 10
-        while not stop.is_set():
-            seed += 1
-            project.fill(seed * 7 % 200, 1, seed=seed)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with project.restless():
         code, told = project.run(*EXPORT)
-    finally:
-        stop.set()
-        writer.join()
 
     assert code == 60, told
     assert told["errors"][0]["code"] == "moving"

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -119,21 +118,8 @@ def test_a_stream_that_grows_and_shrinks(project: StableRepositoryProject) -> No
 
 
 def test_a_writer_that_never_rests(project: StableRepositoryProject) -> None:
-    stop = threading.Event()
-
-    def write() -> None:
-        seed = 10
-        while not stop.is_set():
-            seed += 1
-            project.fill(seed * 7 % 200, 1, seed=seed)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
+    with project.restless():
         told = project.envelope("stable", "export", "note", "--stream", "ballast", code=60)
-    finally:
-        stop.set()
-        writer.join()
 
     assert told["errors"][0]["code"] == "moving"
     assert project.repository.snapshots() == ()
