@@ -68,7 +68,7 @@ def export(
         )
         with (
             interrupts.deferred(),
-            transfers.goes_on(_again(run, target, plan)),
+            transfers.goes_on(_again(run, target, plan, options)),
             plan.place.begin(origin, progress) as work,
         ):
             report = export_into(
@@ -165,8 +165,14 @@ def _identity(target: Target, stream: Stream, protocol: StableProtocol) -> Strea
     )
 
 
-def _again(run: Runtime, target: Target, plan: StableExportPlan) -> str:
-    words = ("--stream", plan.stream.name, *plan.place.words)
+def _again(
+    run: Runtime, target: Target, plan: StableExportPlan, options: StableExportOptions
+) -> str:
+    words = ["--stream", plan.stream.name, *plan.place.words]
+    if plan.protocol is not StableProtocol.BACKUP:
+        words += ["--protocol", plan.protocol.value]
+    if options.methods.method is not None:
+        words += ["--method", options.methods.method]
     command = run.command("stable export", target, *words)
     return f"{plan.place.again}: `{command}`"
 

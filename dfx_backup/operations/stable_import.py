@@ -103,7 +103,7 @@ def import_(
     with (
         Interrupts() as interrupts,
         interrupts.deferred(),
-        transfers.goes_on(_again(run, target, plan)),
+        transfers.goes_on(_again(run, target, plan, options)),
     ):
         report = import_stream(
             writer,
@@ -234,7 +234,10 @@ def _losses(
     return tuple(told)
 
 
-def _again(run: Runtime, target: Target, plan: StableImportPlan) -> str:
-    words = (*plan.copy.words, "--stream", plan.stream.name)
+def _again(
+    run: Runtime, target: Target, plan: StableImportPlan, options: StableImportOptions
+) -> str:
+    other = ("--from-other-canister",) if options.other_canister else ()
+    words = (*plan.copy.words, "--stream", plan.stream.name, *other)
     command = run.command("stable import", target, *words)
     return f"go on, with what has been written: `{command}`"

@@ -166,7 +166,8 @@ class RepositoryPlace:
     @property
     def words(self) -> tuple[str, ...]:
         """The options that name it on a command line."""
-        return ("--repo", self.repository)
+        tags = (word for tag in self._tags for word in ("--tag", tag))
+        return ("--repo", self.repository, *tags)
 
     def look(self, what: StreamIdentity) -> Outlook:
         """Whether there is an earlier backup of this stream.

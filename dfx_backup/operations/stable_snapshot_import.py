@@ -226,6 +226,7 @@ def _clear_chunks(target: Target) -> tuple[str, ...]:
 
 def _again(run: Runtime, target: Target, options: SnapshotImportOptions) -> str:
     words = ["--via", "snapshot", *options.copy.words]
+    words += ["--from-other-canister"] if options.other_canister else []
     if options.module is not None:
         words.append("--heap-from-stable")
         words += [] if options.module.path is None else ["--module", str(options.module.path)]

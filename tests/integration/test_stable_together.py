@@ -1,5 +1,6 @@
 """Exports of streams into the repository beside somebody who forgets and prunes."""
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from dfx_backup.operations.stable_repository import RepositoryWork
+from dfx_backup.replica.faults import RejectFault
 from dfx_backup.replica.server import ReplicaServer
 from tests.fakes.repositories import age_objects
 from tests.fakes.stable_repository_project import StableRepositoryProject
@@ -60,3 +62,17 @@ def test_what_was_forgotten_before_is_stored_again(project: StableRepositoryProj
 
     assert project.files(data["restic_id"])["memory.stable.bin"] == project.ballast()
     project.envelope("verify", "--read-data")
+
+
+def test_the_command_that_repeats_it_has_its_tags(project: StableRepositoryProject) -> None:
+    fault = RejectFault(times=-1, error_code="IC0503", reject_code=5, message="no")
+    project.server.faults.set(reject={"backup_read": fault})
+    words = ("stable", "export", "note", "--stream", "ballast", "--reads", "certified")
+    told = project.envelope(*words, "--tag", "nightly", "--tag", "before 2.0", code=50)
+    project.server.faults.reset()
+    command = shlex.split(told["errors"][0]["hint"].split("`")[1])
+
+    assert project.run_text(*command[1:], env=project.env) == 0
+
+    [listed] = project.envelope("list", "--kind", "stable")["data"]["backups"]
+    assert listed["tags"] == ["nightly", "before 2.0"]

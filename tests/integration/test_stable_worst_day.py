@@ -188,6 +188,26 @@ class TestMixedUp:
         assert "is a copy of" in told
         assert project.canister.version <= version + 1  # one question
 
+    @pytest.mark.parametrize(
+        ("words", "method"),
+        [(METHODS, "backup_import_write"), (IMPORT, "upload_canister_snapshot_data")],
+    )
+    def test_the_command_that_goes_on_does(
+        self, project: StableProject, words: tuple[str, ...], method: str
+    ) -> None:
+        ok(project, *EXPORT)
+        wanted = (project.folder / "copy.stable.bin").read_bytes()
+        sidecar(project, canister_id="rwlgt-iiaaa-aaaaa-aaaaa-cai")
+        project.fill(0, 40, seed=9)
+        refuse(project, method, skip=1)
+        _, told = project.run(*words, "--from-other-canister", "--concurrency", "1")
+        project.server.faults.reset()
+        command = told["errors"][0]["hint"].split("`")[1].split()
+
+        assert project.run_text(*command[1:], "--yes") == 0
+
+        assert project.stable_memory() == wanted
+
 
 class TestEditedOrStrange:
     @pytest.mark.parametrize("words", [METHODS, IMPORT, ("stable", "verify", "--file", "copy")])
