@@ -5,6 +5,7 @@ from typing import Protocol
 
 from dfx_backup.errors import DamageError, ProjectError, RefusedError
 from dfx_backup.operations.target import Target
+from dfx_backup.transfer.stable_check import size_problem
 from dfx_backup.transfer.stable_data import FileData, StreamData, unusable
 from dfx_backup.transfer.stable_sidecar import Moment, Sidecar, StablePaths
 
@@ -71,9 +72,9 @@ def _require_size(copy: StableCopy) -> None:
         raise DamageError(f"{copy} is missing", hint=_HINT) from None
     except OSError as error:
         raise unusable(copy.file, error) from error
-    wanted = copy.sidecar.hashes.size
-    if copy.file.is_file() and size != wanted:
-        raise DamageError(f"{copy} has {size:,} bytes instead of {wanted:,}", hint=_HINT)
+    problem = size_problem(size, copy.sidecar.hashes)
+    if copy.file.is_file() and problem is not None:
+        raise DamageError(f"{copy}{problem}", hint=_HINT)
 
 
 class FileCopy:

@@ -115,7 +115,7 @@ def _require_whole(
     except OSError as error:
         raise DamageError(f"{copy} is missing", hint="export the stream again") from error
     with interrupts.deferred(), closing(copy.open()) as data:
-        _refuse(copy, size_problem(data, hashes))
+        _refuse(copy, size_problem(data.size, hashes))
         found = scan(
             data,
             hashes,

@@ -46,18 +46,18 @@ def damage_of(
         InterruptedRunError: `should_stop` said so.
         ProjectError, DamageError: it can't be read.
     """
-    found = size_problem(data, hashes)
+    found = size_problem(data.size, hashes)
     if found is None:
         chunks = checked_chunks(data, hashes, progress=progress, should_stop=should_stop)
         found = chunks_problem([offset for offset, _, right in chunks if not right])
     return () if found is None else (found,)
 
 
-def size_problem(data: StreamData, hashes: ChunkTable) -> str | None:
-    """What to say behind a copy's name when it has another size than its hashes, or None."""
-    if data.size == hashes.size:
+def size_problem(size: int, hashes: ChunkTable) -> str | None:
+    """What to say behind the name of a copy of this size; None when its hashes have the same."""
+    if size == hashes.size:
         return None
-    return f" has {data.size:,} bytes instead of {hashes.size:,}"
+    return f" has {size:,} bytes instead of {hashes.size:,}"
 
 
 def chunks_problem(wrong: Sequence[int]) -> str | None:

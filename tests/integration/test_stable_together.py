@@ -15,12 +15,11 @@ from tests.fakes.stable_repository_project import StableRepositoryProject
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[StableRepositoryProject]:
-    with ReplicaServer.start() as server:
-        made = StableRepositoryProject(server, tmp_path)
-        made.fill(0, 60, seed=1)
-        yield made
-        made.close()
+def project(server: ReplicaServer, tmp_path: Path) -> Iterator[StableRepositoryProject]:
+    made = StableRepositoryProject(server, tmp_path)
+    made.fill(0, 60, seed=1)
+    yield made
+    made.close()
 
 
 def test_what_a_delta_leans_on_is_not_pruned(

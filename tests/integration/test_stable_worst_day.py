@@ -20,12 +20,6 @@ IMPORT = ("stable", "import", "note", "--via", "snapshot", "--file", "copy", "--
 METHODS = ("stable", "import", "note", "--file", "copy", "--yes")
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReplicaServer]:
-    with ReplicaServer.start() as started:
-        yield started
-
-
 @pytest.fixture
 def project(server: ReplicaServer, tmp_path: Path) -> Iterator[StableProject]:
     made = StableProject(server, tmp_path)
