@@ -50,6 +50,7 @@ def label(line: str) -> str:
     return re.split(r"  |: ", line)[0] if "  " in line else line
 
 
+@pytest.mark.slow
 def test_getting_started_works_as_it_is_written(tmp_path: Path, port: int) -> None:
     pages = [each.text for each in blocks(START) if each.kind == "console"]
     commands = [line for text in pages for line in typed(text)]
