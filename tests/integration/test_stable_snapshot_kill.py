@@ -5,6 +5,7 @@ command then brings it to its end, and of the snapshots that it took only the sa
 """
 
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,18 +70,26 @@ def finish(project: StableProject, *argv: str) -> None:
     assert left_behind(project) == set()
 
 
+def timed(project: StableProject, *argv: str) -> float:
+    """Seconds that the command takes here and now: kills are to hit the middle of it."""
+    began = time.monotonic()
+    finish(project, *argv)
+    return time.monotonic() - began
+
+
 def test_export(server: ReplicaServer, tmp_path: Path, clock: SharedClock) -> None:
     rng = random.Random(5)
     project = StableProject(server, tmp_path)
     project.clock = clock  # type: ignore[assignment] # it has the same methods
     project.fill(0, 320, seed=1)
     server.faults.set(latency_by_method_s=dict.fromkeys(SLOW, LATENCY_S))
+    whole_s = timed(project, *EXPORT)
     kills = outages = 0
     for number in range(KILLS):
         project.fill(0, 20, seed=number + 2)
         wanted = project.stable_memory()
         before = project.canister.next_snapshot
-        kills += killed(project, rng.uniform(0, 2.2), *EXPORT)
+        kills += killed(project, rng.uniform(0, 0.9 * whole_s), *EXPORT)
         recover(project)
         finish(project, *EXPORT)
         outages += project.canister.next_snapshot - before
