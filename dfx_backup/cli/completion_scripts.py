@@ -1,6 +1,6 @@
 """The scripts of `completion`, written out of the command tree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -110,6 +110,20 @@ def _valued(tree_: Sequence[Node]) -> Iterator[tuple[str, Option]]:
                 yield (f'"{path}:{name}"' if path else f'*":{name}"'), option
 
 
+_Cases = Callable[[Sequence[Node]], Iterator[str]]
+
+
+def _by_cases(text: str, values: _Cases, commands: _Cases) -> str:
+    """A script whose two `case` statements hold what follows options and commands."""
+    found = nodes()
+    return text.format(
+        version=__version__,
+        known=_patterns([node.path for node in found if node.path]),
+        values="\n".join(values(found)),
+        commands="\n".join(commands(found)),
+    )
+
+
 # -- bash -----------------------------------------------------------------------------------------
 
 _BASH = """\
@@ -143,13 +157,7 @@ complete -o default -F _dfx_backup dfx-backup
 
 def bash_script() -> str:
     """For bash 3.2 and later."""
-    found = nodes()
-    return _BASH.format(
-        version=__version__,
-        known=_patterns([node.path for node in found if node.path]),
-        values="\n".join(_bash_values(found)),
-        commands="\n".join(_bash_commands(found)),
-    )
+    return _by_cases(_BASH, _bash_values, _bash_commands)
 
 
 def _bash_values(found: Sequence[Node]) -> Iterator[str]:
@@ -202,13 +210,7 @@ fi
 
 def zsh_script() -> str:
     """For zsh 5 and later, as a file of `fpath` or sourced."""
-    found = nodes()
-    return _ZSH.format(
-        version=__version__,
-        known=_patterns([node.path for node in found if node.path]),
-        values="\n".join(_zsh_values(found)),
-        commands="\n".join(_zsh_commands(found)),
-    )
+    return _by_cases(_ZSH, _zsh_values, _zsh_commands)
 
 
 def _zsh_values(found: Sequence[Node]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Installing code: in one message, or through the chunk store where it is too large for that."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from dfx_backup.ic import management_types as types
@@ -23,7 +24,7 @@ _MAX_PLAIN_MODULE = 1_900_000
 _CHUNK_BYTES = 1024 * 1024
 
 
-class CodeInstaller:
+class CodeInstaller(ABC):
     """The part of `management.ManagementCanister` that installs code."""
 
     def install_code(
@@ -81,6 +82,7 @@ class CodeInstaller:
         about = encode([types.CANISTER], [{"canister_id": Principal.from_text(canister)}])
         self._change(canister, "clear_chunk_store", about)
 
+    @abstractmethod
     def _change(
         self,
         canister: CanisterId,
@@ -92,7 +94,6 @@ class CodeInstaller:
         timeout_s: float | None = None,
     ) -> bytes:
         """Make a call that changes something; returns its certified reply."""
-        raise NotImplementedError
 
 
 def needs_chunks(module: bytes, arg: bytes = NO_ARGUMENT) -> bool:

@@ -267,8 +267,12 @@ class RepositoryWork:
         self.file.write(offset, data)
 
     def read(self, offset: int, length: int) -> bytes:
-        """Nothing is resumed, so nobody asks."""
-        raise NotImplementedError(f"{length} bytes at {offset}")
+        """Nothing is ever resumed here, see `resumed`.
+
+        Raises:
+            LookupError: always.
+        """
+        raise LookupError(f"no interrupted run has put {length} bytes at {offset} here")
 
     def earlier(self, index: int, length: int, hash_: bytes) -> bytes | None:
         """A chunk of the earlier backup: read back, and compared with the hash.

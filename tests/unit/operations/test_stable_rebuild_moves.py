@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dfx_backup.errors import RejectError, UnknownOutcomeError, UsageError
+from dfx_backup.errors import BackupError, RejectError, UnknownOutcomeError, UsageError
 from dfx_backup.ic.canister_settings import CanisterSettings, FullStatus
 from dfx_backup.model import RunState, SnapshotId
 from dfx_backup.operations.direct import Direct
@@ -82,7 +82,7 @@ class Stage:
         steps = Loading(world.run, world.target, self.record, self.used, module)
         try:
             return load(world.run, world.target, LoadOptions(snapshot=self.snapshot), steps=steps)
-        except Exception:
+        except BackupError:  # as `import_` does
             steps.settle()
             raise
 
